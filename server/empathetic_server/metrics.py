@@ -1,0 +1,52 @@
+"""Prometheus metrics of one application. Holds numbers and fixed label values, never text or identifiers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# From a tokenised text (tens of microseconds) to a full queue (tens of seconds).
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """One registry with every metric; an application has its own, so that several fit into one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        stages = Histogram(
+            "empathetic_stage_seconds",
+            "Time of a classification stage: tokenize and queue per request, batch (padding) and compute per batch.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.tokenize_seconds = stages.labels("tokenize")
+        self.queue_seconds = stages.labels("queue")
+        self.batch_seconds = stages.labels("batch")
+        self.compute_seconds = stages.labels("compute")
+        self.batch_texts = Histogram(
+            "empathetic_batch_texts", "Texts in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=self.registry
+        )
+        self.batch_padding_ratio = Histogram(
+            "empathetic_batch_padding_ratio",
+            "Share of a batch's tokens that is padding.",
+            buckets=(0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
+            registry=self.registry,
+        )
+        queued = Gauge("empathetic_queued_texts", "Texts waiting for compute.", ["priority"], registry=self.registry)
+        self.queued_texts: dict[Literal["interactive", "bulk"], Gauge] = {
+            "interactive": queued.labels("interactive"),
+            "bulk": queued.labels("bulk"),
+        }
+        self.dropped_texts = Counter(
+            "empathetic_dropped_texts_total",
+            "Texts dropped before compute: the client left or the deadline passed.",
+            registry=self.registry,
+        )
+        self.classified_texts = Counter("empathetic_classified_texts_total", "Texts classified.", registry=self.registry)
+        self.http_requests = Counter("empathetic_http_requests_total", "Requests answered.", ["route", "status"], registry=self.registry)
+        self.http_seconds = Histogram(
+            "empathetic_http_request_seconds", "Time from request to answer.", ["route"], buckets=_SECONDS, registry=self.registry
+        )

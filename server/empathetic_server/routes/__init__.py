@@ -1,0 +1,1 @@
+"""HTTP routes: they decode requests and encode answers, and decide nothing."""

@@ -1,0 +1,126 @@
+"""The ASGI layer around every request: request id, body limit, one body for every error, HTTP metrics.
+
+Knows no route. Plain ASGI, because Starlette's `BaseHTTPMiddleware` adds a task and a queue to every request.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import EmpatheticError, InternalError, MethodNotAllowed, NotFound, TooLarge
+from ..metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Middleware: gives each request its id, counts it, and turns what escapes from a route into the contract's error."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection event; only HTTP requests are touched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            logger.debug("request %s: the client left", request_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if status:
+                raise  # the answer has begun: only closing the connection can tell the client
+            await error_response(InternalError("an internal error; the log has it under this request id"), request_id)(
+                scope, receive, send_with_id
+            )
+        finally:
+            # A path that no route owns must not become a label value: anybody could fill the registry.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            # 499 is nginx's status for a client that left before the answer.
+            self._metrics.http_requests.labels(route, str(status or 499)).inc()
+            self._metrics.http_seconds.labels(route).observe(time.perf_counter() - started)
+
+
+def install(app: FastAPI, metrics: Metrics) -> None:
+    """Put the middleware and the error handlers on an application."""
+
+    async def on_empathetic_error(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, EmpatheticError)  # noqa: S101  # registered for this class alone
+        return error_response(exc, request.state.request_id)
+
+    async def on_http_exception(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)  # noqa: S101  # registered for this class alone
+        not_allowed = exc.status_code == MethodNotAllowed.status
+        error = MethodNotAllowed(f"{request.method} is not allowed here") if not_allowed else NotFound("no such path")
+        response = error_response(error, request.state.request_id)
+        response.headers.update(exc.headers or {})
+        return response
+
+    app.add_exception_handler(EmpatheticError, on_empathetic_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_middleware(RequestContext, metrics=metrics)
+
+
+async def read_body(request: Request) -> bytes:
+    """Read a request's body up to the limit.
+
+    Raises:
+        TooLarge: it is longer; what follows is not read.
+    """
+    too_large = TooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
+    if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large
+    return bytes(body)
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Encode an answer as JSON."""
+    return Response(orjson.dumps(content), status_code=status, headers=headers, media_type="application/json")
+
+
+def error_response(error: EmpatheticError, request_id: str) -> Response:
+    """Encode an error as the contract's body, with Retry-After where the error has one."""
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return json_response(error.body(request_id), error.status, headers)
+
+
+def _request_id(scope: Scope) -> str:
+    """Take the client's X-Request-Id when it is harmless in a log line, or make one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return uuid.uuid4().hex

@@ -1,0 +1,28 @@
+"""The server's configuration: environment variables over defaults. Knows no engine; reads nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All settings; each is the environment variable EMPATHETIC_<NAME>. The defaults serve the committed model."""
+
+    model_config = SettingsConfigDict(env_prefix="EMPATHETIC_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    classifier: Literal["embedded"] = Field(default="embedded", description="engine that detects emotions")
+    model_repository: Path = Field(default=Path("model_repository"), description="directory that holds emotion_classifier/")
+    threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="cores that the classifier computes on (default: all)"
+    )
+    max_batch_tokens: int = Field(default=512, ge=1, description="tokens in a batch, padding included; one text may exceed it")
+    max_queued_texts: int = Field(default=8192, ge=1, description="texts of one priority that may wait; more are refused with 429")
+    drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")

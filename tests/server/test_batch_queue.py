@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from empathetic_server.engines.batch_queue import BUCKET_WIDTH, NEIGHBORS, BatchQueue, Ticket
+from empathetic_server.errors import BackendUnavailable, Overloaded
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def queue(max_texts: int = 100, max_batch_tokens: int = 64, dropped: list[int] | None = None) -> BatchQueue[str]:
+    record = [] if dropped is None else dropped
+    return BatchQueue(max_texts, max_batch_tokens, on_drop=record.append)
+
+
+def names(batch: list) -> list[str]:  # type: ignore[type-arg]
+    return [f"{text.ticket.payload}{text.index}" for text in batch]
+
+
+def test_texts_of_different_requests_share_a_batch_longest_first() -> None:
+    waiting = queue()
+    waiting.put(Ticket("a", [5, 7], "bulk"))
+    waiting.put(Ticket("b", [6], "bulk"))
+    assert names(waiting.take()) == ["a1", "b0", "a0"]
+
+
+def test_rows_times_longest_row_stays_within_the_token_budget() -> None:
+    waiting = queue(max_batch_tokens=16)
+    waiting.put(Ticket("a", [8, 8, 8], "bulk"))
+    assert [len(waiting.take()), len(waiting.take())] == [2, 1]
+
+
+def test_a_text_longer_than_the_budget_goes_alone() -> None:
+    waiting = queue(max_batch_tokens=16)
+    waiting.put(Ticket("a", [100], "bulk"))
+    assert names(waiting.take()) == ["a0"]
+
+
+def test_a_long_text_is_not_padded_onto_short_ones() -> None:
+    waiting = queue(max_batch_tokens=1000)
+    far = 3 + BUCKET_WIDTH * (NEIGHBORS + 1)
+    waiting.put(Ticket("a", [far, 3], "bulk"))
+    assert [names(waiting.take()), names(waiting.take())] == [["a0"], ["a1"]]
+
+
+def test_interactive_overtakes_bulk() -> None:
+    waiting = queue()
+    waiting.put(Ticket("bulk", [4], "bulk"))
+    waiting.put(Ticket("chat", [4], "interactive"))
+    assert [names(waiting.take()), names(waiting.take())] == [["chat0"], ["bulk0"]]
+
+
+def test_the_oldest_text_is_always_served_first_whatever_its_length() -> None:
+    waiting = queue(max_batch_tokens=60)
+    waiting.put(Ticket("old", [60], "bulk"))
+    waiting.put(Ticket("new", [4] * 20, "bulk"))
+    assert names(waiting.take()) == ["old0"]
+
+
+def test_a_request_that_does_not_fit_is_refused_whole_and_told_when_to_return() -> None:
+    waiting = queue(max_texts=3)
+    waiting.put(Ticket("a", [4, 4], "bulk"))
+    waiting.computed(texts=1, seconds=2.0)
+    with pytest.raises(Overloaded) as refusal:
+        waiting.put(Ticket("b", [4, 4], "bulk"))
+    assert refusal.value.retry_after_s == 4  # two texts wait, half a text a second
+    assert waiting.waiting("bulk") == 2
+
+
+def test_an_interactive_request_is_admitted_while_bulk_is_full() -> None:
+    waiting = queue(max_texts=1)
+    waiting.put(Ticket("a", [4], "bulk"))
+    waiting.put(Ticket("b", [4], "interactive"))
+    assert names(waiting.take()) == ["b0"]
+
+
+def test_an_empty_queue_admits_a_request_above_its_limit() -> None:
+    waiting = queue(max_texts=1)
+    waiting.put(Ticket("a", [4, 4], "bulk"))
+    assert waiting.waiting("bulk") == 2
+
+
+def test_a_dropped_request_frees_its_places_and_is_not_computed() -> None:
+    dropped: list[int] = []
+    waiting = queue(max_texts=2, dropped=dropped)
+    gone = Ticket("gone", [4, 4], "bulk")
+    waiting.put(gone)
+    waiting.drop(gone)
+    waiting.drop(gone)
+    waiting.put(Ticket("next", [4, 4], "bulk"))
+    assert names(waiting.take()) == ["next0", "next1"]
+    assert dropped == [2]
+
+
+def test_closing_returns_what_was_waiting_and_refuses_more() -> None:
+    waiting = queue()
+    ticket = Ticket("a", [4, 30], "bulk")
+    waiting.put(ticket)
+    assert waiting.close() == [ticket]
+    assert waiting.take() == []
+    with pytest.raises(BackendUnavailable):
+        waiting.put(Ticket("b", [4], "bulk"))
+
+
+def test_closing_wakes_a_waiting_compute_thread() -> None:
+    waiting, batches = queue(), []
+    thread = threading.Thread(target=lambda: batches.append(waiting.take()))
+    thread.start()
+    waiting.close()
+    thread.join(10)
+    assert batches == [[]]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 128), min_size=1, max_size=20), st.sampled_from(["interactive", "bulk"])), max_size=10),
+    st.integers(1, 300),
+    st.data(),
+)
+def test_every_text_is_served_once_and_every_batch_is_within_bounds(tickets: list, budget: int, data: st.DataObject) -> None:  # type: ignore[type-arg]
+    waiting: BatchQueue[int] = BatchQueue(10_000, budget)
+    admitted = [Ticket(number, lengths, priority) for number, (lengths, priority) in enumerate(tickets)]
+    for ticket in admitted:
+        waiting.put(ticket)
+    dropped = data.draw(st.sets(st.sampled_from(range(len(admitted))))) if admitted else set()
+    for number in dropped:
+        waiting.drop(admitted[number])
+    served = []
+    while waiting.waiting("interactive") or waiting.waiting("bulk"):
+        batch = waiting.take()
+        lengths = [text.length for text in batch]
+        assert lengths == sorted(lengths, reverse=True)
+        assert len(batch) == 1 or len(batch) * lengths[0] <= budget
+        assert lengths[0] - lengths[-1] < BUCKET_WIDTH * (NEIGHBORS + 1)
+        served += [(text.ticket.payload, text.index) for text in batch]
+    expected = [(t.payload, i) for t in admitted if t.payload not in dropped for i in range(len(t.lengths))]
+    assert sorted(served) == sorted(expected)
