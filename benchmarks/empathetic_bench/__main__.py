@@ -1,0 +1,89 @@
+"""Measure and report: `empathetic-bench classifier`, `empathetic-bench quality`, `empathetic-bench render`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from . import classifier, quality, report
+
+_RESULTS = Path("benchmarks/results")
+_MODEL = Path("model_repository/emotion_classifier")
+# Document → the tables in it.
+_DOCUMENTS = {Path("README.md"): ("classifier", "quality"), Path("docs/model.md"): ("quality", "labels")}
+
+
+def main() -> None:
+    """Run a benchmark in the root of a clone. Exits with 2 when something it needs is missing."""
+    arguments = _parser().parse_args()
+    try:
+        if arguments.benchmark == "classifier":
+            config = classifier.BenchConfig(
+                model=arguments.model,
+                server_python=arguments.server_python,
+                data=arguments.data,
+                rounds=arguments.rounds,
+                count=arguments.texts,
+                output=arguments.output or _RESULTS / "classifier.json",
+            )
+            content = classifier.run(config, lambda line: print(line, file=sys.stderr, flush=True))
+            print(report.classifier_table(content))
+        elif arguments.benchmark == "quality":
+            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
+            print(report.quality_table(content))
+        else:
+            render(Path(), check=arguments.check)
+    except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
+        sys.exit(f"empathetic-bench: error: {exc}")
+
+
+def render(root: Path, *, check: bool) -> None:
+    """Write the committed results' tables into the documents; with `check`, only see that they are up to date.
+
+    Raises:
+        ReportError: a result or a marker is missing, or a document is out of date.
+    """
+    measured = report.read(root / _RESULTS / "quality.json")
+    tables = {
+        "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
+        "quality": report.quality_table(measured),
+        "labels": report.label_table(measured),
+    }
+    for name, wanted in _DOCUMENTS.items():
+        path = root / name
+        document = filled = path.read_text(encoding="utf-8")
+        for table in wanted:
+            filled = report.fill(filled, table, tables[table])
+        if check and filled != document:
+            raise report.ReportError(f"{name} is not what the committed results say; run `empathetic-bench render`")
+        if filled != document:
+            path.write_text(filled, encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="empathetic-bench", description="Measure the classifier and render the tables.")
+    commands = parser.add_subparsers(dest="benchmark", required=True)
+    speed = commands.add_parser("classifier", help="throughput and latency, offline and over HTTP, beside the tutorial's way")
+    speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
+    speed.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
+    speed.add_argument("--texts", type=int, default=2000, help="texts of a round (default: 2000)")
+    speed.add_argument(
+        "--server-python",
+        default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
+        help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
+    )
+    good = commands.add_parser("quality", help="F1 of the committed model")
+    good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
+    good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
+    for command in (speed, good):
+        command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
+        command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
+    tables = commands.add_parser("render", help="write the committed results' tables into the documents")
+    tables.add_argument("--check", action="store_true", help="write nothing; fail when a document is out of date")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Renders result files as Markdown, between the markers of a document. Knows no measuring."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class ReportError(Exception):
+    """A document has no place for the table, or a result file is not one."""
+
+
+def classifier_table(content: dict[str, Any]) -> str:
+    """Return the table of `empathetic-bench classifier` with hardware and texts below it."""
+    lines = [
+        "| what | texts/s | of the ceiling | p50 ms | p99 ms |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for case in content["cases"]:
+        summary, ratio = case["summary"], case["ratio_to_ceiling"]
+        share = f"{_median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
+        lines.append(f"| {case['shape']} | {summary['texts_per_s']:.0f} | {share} | {summary['p50_ms']:.1f} | {summary['p99_ms']:.1f} |")
+    hardware, versions, texts = content["hardware"], content["versions"], content["texts"]
+    caption = (
+        f"{hardware['processor']}, {hardware['cores']} cores, {content['threads']} threads; clients on the same cores.",
+        f"{texts['count']} texts ({texts['name']}, {texts['mean_tokens']} tokens on average),",
+        f"{len(content['cases'][0]['rounds'])} rounds in turn: median throughput, ratio to the first row round by round",
+        f"(median, lowest to highest), percentiles per call. ONNX Runtime {versions['onnxruntime']}, torch {versions['torch']},",
+        f"transformers {versions['transformers']}. Command: `{content['command']}`.",
+        "Raw samples: [benchmarks/results/classifier.json](benchmarks/results/classifier.json).",
+    )
+    lines += ["", " ".join(caption)]
+    return "\n".join(lines)
+
+
+def quality_table(content: dict[str, Any]) -> str:
+    """Return the table of `empathetic-bench quality`: the served artifact at each rule, and the checkpoint it came from."""
+    lines = [
+        "| on the test split | micro F1 | macro F1 |",
+        "|---|---:|---:|",
+    ]
+    for name, rule in (
+        ("thresholds per label, fitted on dev", "per_label"),
+        ("one threshold, fitted on dev", "single"),
+        ("fixed 0.5", "fixed"),
+    ):
+        micro, macro = content["rules"][rule]["micro_f1"], content["rules"][rule]["macro_f1"]
+        lines.append(f"| served {content['precision']} model, {name} | {_interval(micro)} | {_interval(macro)} |")
+    before = content["checkpoint"]
+    lines.append(f"| the same before export (PyTorch fp32), thresholds per label | {before['micro_f1']:.4f} | {before['macro_f1']:.4f} |")
+    lines += ["", f"{content['texts']['count']} texts ({content['texts']['name']}); in brackets 95 % bootstrap intervals over texts."]
+    return "\n".join(lines)
+
+
+def label_table(content: dict[str, Any]) -> str:
+    """Return precision, recall and F1 of each label, best first."""
+    lines = ["| label | threshold | precision | recall | F1 | support |", "|---|---:|---:|---:|---:|---:|"]
+    for row in sorted(content["labels"], key=lambda row: -row["f1"]):
+        scores = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        lines.append(f"| {row['label']} | {row['threshold']:.2f} | {scores} | {row['support']} |")
+    return "\n".join(lines)
+
+
+def _interval(score: dict[str, float]) -> str:
+    return f"{score['value']:.4f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
+def fill(document: str, name: str, table: str) -> str:
+    """Put a table between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ReportError: the markers are not there.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = document.partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ReportError(f"the markers {start} and {end} are missing")
+    return f"{before}{start}\n{table}\n{end}{after}"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a result file.
+
+    Raises:
+        ReportError: it is missing or not JSON.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise ReportError(f"{path}: {exc}") from exc
+    return content
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

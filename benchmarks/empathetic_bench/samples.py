@@ -1,0 +1,65 @@
+"""Raw measurements and their summaries. Pure; knows no target."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one case.
+
+    Attributes:
+        texts: texts that were answered.
+        seconds: wall time of the round, warm-up left out.
+        latencies_ms: one per call (a batch offline, a request over HTTP).
+        errors: calls without an answer.
+    """
+
+    texts: int
+    seconds: float
+    latencies_ms: list[float]
+    errors: int = 0
+
+    @property
+    def texts_per_s(self) -> float:
+        """Throughput."""
+        return self.texts / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the raw numbers; a microsecond is below the clock's noise."""
+        return {**asdict(self), "seconds": round(self.seconds, 6), "latencies_ms": [round(value, 3) for value in self.latencies_ms]}
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the smallest value that `share` percent of the values do not exceed (nearest rank).
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("no samples")
+    return float(np.percentile(values, share, method="inverted_cdf"))
+
+
+def summarize(rounds: list[Round]) -> dict[str, float]:
+    """Summarise a case: median throughput of its rounds, percentiles over all their calls."""
+    latencies = [value for one in rounds for value in one.latencies_ms]
+    rates = [one.texts_per_s for one in rounds]
+    return {
+        "texts_per_s": float(np.median(rates)),
+        "texts_per_s_min": min(rates),
+        "texts_per_s_max": max(rates),
+        "p50_ms": percentile(latencies, 50),
+        "p99_ms": percentile(latencies, 99),
+        "calls": len(latencies),
+        "errors": sum(one.errors for one in rounds),
+    }
+
+
+def ratios(rounds: list[Round], reference: list[Round]) -> list[float]:
+    """Throughput of a case over a reference's, round by round: both saw the same state of the machine."""
+    return [one.texts_per_s / other.texts_per_s for one, other in zip(rounds, reference, strict=True)]

@@ -1,0 +1,29 @@
+"""Starts and stops the server under test as a process, with the interpreter of the server's own environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def running_server(python: str, **settings: str) -> Iterator[str]:
+    """Start a server on a free port, yield its address, and stop it.
+
+    Raises:
+        RuntimeError: it did not start; its own message is in the exception.
+    """
+    environment = {**os.environ, "EMPATHETIC_PORT": "0", **settings}
+    process = subprocess.Popen([python, "-m", "empathetic_server"], env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # the user's own interpreter
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        found = re.search(r"http://\S+:\d+", line)
+        if not found:
+            raise RuntimeError("the server did not start; its reason is above")
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -1,0 +1,70 @@
+"""Export a checkpoint: `empathetic-export checkpoints/classifier --precision int8 --data DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ExportError
+
+if TYPE_CHECKING:
+    from .parity import Parity
+
+
+def main() -> None:
+    """Export, check, and only then write. Exits with 2 when nothing was written."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
+    from .pipeline import export  # noqa: PLC0415  # seconds of imports that --help must not pay
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            parity = export(
+                arguments.checkpoint,
+                data=arguments.data,
+                repository=arguments.output,
+                precision=arguments.precision,
+                backend=arguments.triton_backend,
+                scratch=Path(scratch),
+            )
+    except ExportError as exc:
+        print(f"empathetic-export: error: {exc}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as exc:
+        print(f"empathetic-export: error: {exc.filename or ''} {exc.strerror}; nothing was written", file=sys.stderr)
+        sys.exit(1)
+    print(_summary(parity))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="empathetic-export", description="Turn a checkpoint into model_repository/emotion_classifier/.")
+    parser.add_argument("checkpoint", type=Path, help="a directory that empathetic-train finished")
+    parser.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8, for CPUs")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="GoEmotions' TSV files: train calibrates int8, dev measures parity; test is not read"
+    )
+    parser.add_argument("--output", type=Path, default=Path("model_repository"), help="default: model_repository")
+    parser.add_argument(
+        "--triton-backend",
+        choices=("onnxruntime", "tensorrt", "python"),
+        default="onnxruntime",
+        help="backend that config.pbtxt names (default: onnxruntime); tensorrt builds a plan, or writes the command that does",
+    )
+    return parser
+
+
+def _summary(parity: Parity) -> str:
+    return (
+        f"parity on {parity.texts} dev texts: largest difference {parity.max_difference:.1e}, mean {parity.mean_difference:.1e}, "
+        f"texts with a changed decision {parity.changed_decisions:.2%}, alone against in a batch {parity.company_difference:.1e}\n"
+        f"dev micro/macro F1 {parity.micro_f1:.4f}/{parity.macro_f1:.4f} "
+        f"(checkpoint {parity.checkpoint_micro_f1:.4f}/{parity.checkpoint_macro_f1:.4f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
