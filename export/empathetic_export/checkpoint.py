@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
             metrics=_read_json(directory / "metrics.json"),
             training=training,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as exc:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as exc:
         raise CheckpointError(f"{directory}: {type(exc).__name__}: {' '.join(str(exc).split())[:300]}") from exc
 
 

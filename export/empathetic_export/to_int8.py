@@ -66,10 +66,9 @@ def calibrate(model: onnx.ModelProto, batches: Sequence[Batch]) -> dict[str, Act
     kept: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     largest: dict[str, NDArray[np.float32]] = {}
     for batch in batches:
-        rows = generator.random(batch.ids.size) < _SAMPLED_TOKENS / total
         for name, value in zip(names, session.run(names, {"input_ids": batch.ids, "attention_mask": batch.mask}), strict=True):
-            vectors = value.reshape(batch.ids.size, -1)
-            kept[name].append(vectors[rows])
+            vectors = value.reshape(-1, value.shape[-1])  # tokens, or relative positions in DeBERTa
+            kept[name].append(vectors[generator.random(len(vectors)) < _SAMPLED_TOKENS / total])
             largest[name] = np.maximum(largest.get(name, 0), np.abs(vectors).max(axis=0))
     constants, normalized = _constants(model.graph), _layer_norm_outputs(model.graph)
     activations = {}
