@@ -41,7 +41,9 @@ def test_batches_hold_every_text_once(data) -> None:  # type: ignore[no-untyped-
     for batches in (sorted_batches(token_ids, 3, 0), unpadded_batches(token_ids, 2), random_batches(token_ids, 3, 0, generator)):
         assert sorted(row for batch in batches for row in batch.rows) == list(range(len(token_ids)))
         for batch in batches:
-            assert [ids[mask == 1].tolist() for ids, mask in zip(batch.ids, batch.mask, strict=True)] == [token_ids[row] for row in batch.rows]
+            assert [ids[mask == 1].tolist() for ids, mask in zip(batch.ids, batch.mask, strict=True)] == [
+                token_ids[row] for row in batch.rows
+            ]
     assert all(batch.mask.all() for batch in unpadded_batches(token_ids, 2))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from empathetic_export import artifact, pipeline
@@ -56,8 +57,6 @@ def test_int8_holds_integer_weights_and_is_smaller(checkpoint_of, data, tmp_path
     for precision in ("fp32", "int8"):
         _, directory, _ = export(checkpoint_of("bert"), data, tmp_path, precision)
         sizes[precision] = (directory / "1" / "model.onnx").stat().st_size
-    import onnx  # noqa: PLC0415
-
     operators = [node.op_type for node in onnx.load(directory / "1" / "model.onnx").graph.node]
     assert (operators.count("QAttention"), operators.count("MatMulIntegerToFloat"), operators.count("DynamicQuantizeLinear")) == (2, 6, 0)
     assert sizes["int8"] < sizes["fp32"]
@@ -104,19 +103,24 @@ def test_tensorrt_is_refused_a_graph_that_it_cannot_read(checkpoint_of, data, tm
 def test_a_failure_while_writing_leaves_the_old_artifact_and_nothing_else(checkpoint_of, tmp_path) -> None:  # type: ignore[no-untyped-def]
     with artifact.staged(tmp_path) as directory:
         (directory / "manifest.json").write_text("old")
-    with pytest.raises(OSError, match="disk"), artifact.staged(tmp_path) as directory:
-        (directory / "manifest.json").write_text("new")
-        raise OSError("disk")
+    with pytest.raises(OSError, match="disk"):
+        fill_and_fail(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["emotion_classifier"]
     assert (tmp_path / "emotion_classifier" / "manifest.json").read_text() == "old"
+
+
+def fill_and_fail(repository: Path) -> None:
+    with artifact.staged(repository) as directory:
+        (directory / "manifest.json").write_text("new")
+        raise OSError("disk")
 
 
 def test_a_kill_between_the_two_renames_is_mended_by_the_next_export(tmp_path: Path) -> None:
     with artifact.staged(tmp_path) as directory:
         (directory / "manifest.json").write_text("old")
     (tmp_path / "emotion_classifier").rename(tmp_path / ".emotion_classifier.old")
-    with pytest.raises(OSError, match="disk"), artifact.staged(tmp_path):
-        raise OSError("disk")
+    with pytest.raises(OSError, match="disk"):
+        fill_and_fail(tmp_path)
     assert (tmp_path / "emotion_classifier" / "manifest.json").read_text() == "old"
 
 

@@ -1,0 +1,1 @@
+"""Trains and evaluates the emotion classifier: GoEmotions in, a checkpoint directory and a results directory out."""
