@@ -35,11 +35,11 @@ serve: $(server_ready) ## serve the committed model on 127.0.0.1:8080
 	@exec $(server_env)/bin/python -m empathetic_server
 
 test: $(server_ready) $(test_ready) $(train_ready) ## run every test
-	$(test_env)/bin/python -m pytest tests/server tests/benchmarks tests/packaging
+	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging
 	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
 
-test-fast: $(server_ready) $(test_ready) ## run the quick tests of the server and the benchmarks
-	$(test_env)/bin/python -m pytest tests/server tests/benchmarks -m "not slow"
+test-fast: $(server_ready) $(test_ready) ## run the quick tests of server, engines and benchmarks
+	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks -m "not slow"
 
 test-deps: ## install what the tests need from the system (nothing yet)
 	@echo "the tests need Python and nothing else"

@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `empathetic-bench quality`, `empathetic-bench render`."""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `render`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, quality, report
+from . import classifier, examples, quality, report
 
 _RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
 # Document → the tables in it.
-_DOCUMENTS = {Path("README.md"): ("classifier", "quality"), Path("docs/model.md"): ("quality", "labels")}
+_DOCUMENTS = {Path("README.md"): ("example", "classifier", "quality", "sentences"), Path("docs/model.md"): ("quality", "labels")}
 
 
 def main() -> None:
@@ -33,6 +33,9 @@ def main() -> None:
         elif arguments.benchmark == "quality":
             content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
             print(report.quality_table(content))
+        elif arguments.benchmark == "examples":
+            content = examples.run(arguments.model, arguments.server_python, arguments.output or _RESULTS / "examples.json")
+            print(report.sentence_table(content))
         else:
             render(Path(), check=arguments.check)
     except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
@@ -46,7 +49,10 @@ def render(root: Path, *, check: bool) -> None:
         ReportError: a result or a marker is missing, or a document is out of date.
     """
     measured = report.read(root / _RESULTS / "quality.json")
+    shown = report.read(root / _RESULTS / "examples.json")
     tables = {
+        "example": report.example_block(shown),
+        "sentences": report.sentence_table(shown),
         "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
@@ -69,15 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
     speed.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
     speed.add_argument("--texts", type=int, default=2000, help="texts of a round (default: 2000)")
-    speed.add_argument(
-        "--server-python",
-        default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
-        help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
-    )
     good = commands.add_parser("quality", help="F1 of the committed model")
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
-    for command in (speed, good):
+    sentences = commands.add_parser("examples", help="the answers that the README shows")
+    for command in (speed, sentences):
+        command.add_argument(
+            "--server-python",
+            default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
+            help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
+        )
+    for command in (speed, good, sentences):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")

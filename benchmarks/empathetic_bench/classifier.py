@@ -154,13 +154,17 @@ def _best_batch(config: BenchConfig, texts: Path, threads: int, report: Callable
 
 
 def _cases(config: BenchConfig, file: Path, address: str, texts: Texts, *, threads: int, best: int) -> list[Case]:
+    # A text a call is slow: a quarter of the texts gives as many samples as the batched cases have calls, and more.
     singles = texts.texts[: max(64, len(texts.texts) // 4)]
+    singles_file = file.with_name("singles.json")
+    singles_file.write_text(json.dumps(singles))
 
     def over_http(chosen: list[str], clients: int, each: int) -> Callable[[], Round]:
         return lambda: asyncio.run(closed_loop(address, chosen, clients=clients, texts_per_request=each, warmup=2 * clients))
 
     def offline(target: str, size: int, sort: bool) -> Callable[[], Round]:
-        return lambda: _offline(config, file, target, threads=threads, batch_size=size, sort=sort)
+        chosen = singles_file if size == 1 else file
+        return lambda: _offline(config, chosen, target, threads=threads, batch_size=size, sort=sort)
 
     return [
         Case(CEILING, f"ONNX Runtime, no server, sorted by length, batches of {best}", offline("onnxruntime", best, True)),

@@ -66,6 +66,23 @@ def _interval(score: dict[str, float]) -> str:
     return f"{score['value']:.4f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
+def example_block(content: dict[str, Any]) -> str:
+    """Return the first request and its answer, word for word."""
+    first = content["first"]
+    command = f"curl -s http://127.0.0.1:8080/v1/emotions -d '{json.dumps({'input': first['text']})}'"
+    return f"```\n$ {command}\n{first['answer']}\n```"
+
+
+def sentence_table(content: dict[str, Any]) -> str:
+    """Return what the server found in each of the plain sentences."""
+    lines = ["| text | emotions | valence |", "|---|---|---:|"]
+    for row in content["sentences"]:
+        answer = row["answer"]
+        emotions = ", ".join(f"{emotion['label']} {emotion['score']:.2f}" for emotion in answer["emotions"])
+        lines.append(f"| {row['text']} | {emotions}{'' if answer['confident'] else ' (not confident)'} | {answer['valence']:.2f} |")
+    return "\n".join(lines)
+
+
 def fill(document: str, name: str, table: str) -> str:
     """Put a table between `<!-- name -->` and `<!-- /name -->`.
 

@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at the first signal once running requests have finished, at the second Ctrl-C at once."""
-        self.config.loaded_app.state.draining = True
+        self.config.app.state.draining = True  # type: ignore[union-attr]  # `main` passes the application itself
         super().handle_exit(sig, frame)
 
 

@@ -26,3 +26,12 @@ class Settings(BaseSettings):
     max_queued_texts: int = Field(default=8192, ge=1, description="texts of one priority that may wait; more are refused with 429")
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
+
+
+def settings_table() -> str:
+    """Return the settings as the Markdown table of the README."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{field.default}`" if field.default_factory is None else ""
+        lines.append(f"| `EMPATHETIC_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)

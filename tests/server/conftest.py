@@ -14,6 +14,7 @@ from empathetic_server import Settings, create_app
 from empathetic_server.engines.embedded_classifier import EmbeddedClassifier
 from empathetic_server.engines.manifest import read_manifest
 from empathetic_server.engines.protocols import Classification, Priority
+from empathetic_server.errors import BackendUnavailable
 from empathetic_server.metrics import Metrics
 from numpy.typing import NDArray
 
@@ -33,6 +34,8 @@ class FakeClassifier:
         self.closed = False
 
     async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
+        if self.closed:
+            raise BackendUnavailable("closed", retry_after_s=1)
         self.priorities.append(priority)
         if self.failure:
             raise self.failure
