@@ -22,7 +22,7 @@ import numpy as np
 
 from . import environment
 from .http_load import closed_loop
-from .offline import onnx_call, tokenizer_of
+from .offline import onnx_target, tokenizer_of
 from .samples import Round, ratios, summarize
 from .server_process import running_server
 from .texts import Texts, goemotions, synthetic
@@ -85,7 +85,6 @@ def run(config: BenchConfig, report: Callable[[str], None]) -> dict[str, Any]:
                     report(f"round {number + 1}/{config.rounds}  {case.name:<22} {one.texts_per_s:8.1f} texts/s")
     content = {
         "benchmark": "classifier",
-        "command": " ".join(["empathetic-bench", *sys.argv[1:]]),
         **environment.describe(("onnxruntime", "tokenizers", "torch", "transformers", "fastapi", "uvicorn", "aiohttp")),
         "threads": threads,
         "texts": {"name": texts.name, "count": len(texts.texts), "sha256": texts.sha256, "mean_tokens": _mean_tokens(config.model, texts)},
@@ -117,14 +116,13 @@ def _texts(config: BenchConfig) -> Texts:
 
 def _mean_tokens(model: Path, texts: Texts) -> float:
     tokenizer = tokenizer_of(model)
-    tokenizer.no_padding()
     return round(float(np.mean([len(encoding) for encoding in tokenizer.encode_batch_fast(texts.texts)])), 2)
 
 
 async def _parity(model: Path, address: str, texts: list[str], threads: int) -> float:
     """Return the largest difference between the server's probabilities, all in one request, and each text alone offline."""
-    call = onnx_call(model, threads)
-    alone = np.concatenate([call([text]) for text in texts])
+    target = onnx_target(model, threads)
+    alone = np.concatenate([target([text]) for text in texts])
     async with aiohttp.ClientSession() as session, session.post(f"{address}/v1/emotions", json={"input": texts, "scores": True}) as answer:
         answer.raise_for_status()
         found = await answer.json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,14 +13,20 @@ from typing import Any
 
 
 def describe(packages: tuple[str, ...]) -> dict[str, Any]:
-    """Return processor, cores, memory, system, commit and package versions."""
+    """Return command, processor, cores, memory, system, commit and package versions."""
     return {
+        "command": _command(),
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "hardware": {"processor": _processor(), "cores": os.cpu_count(), "memory_gib": _memory_gib()},
         "system": f"{platform.system()} {platform.machine()}",
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
     }
+
+
+def _command() -> str:
+    """Return the command line; folders of this machine are nobody else's business."""
+    return " ".join(["empathetic-bench", *("DIR" if Path(argument).is_absolute() else argument for argument in sys.argv[1:])])
 
 
 def _processor() -> str:

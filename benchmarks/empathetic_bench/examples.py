@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ def run(model: Path, server_python: str, output: Path) -> dict[str, Any]:
         first, eight = asyncio.run(_ask(address))
     content = {
         "benchmark": "examples",
-        "command": " ".join(["empathetic-bench", *sys.argv[1:]]),
         **environment.describe(("onnxruntime", "tokenizers")),
         "model_sha256": json.loads((model / "manifest.json").read_text())["files"]["1/model.onnx"],
         "first": {"text": FIRST, "answer": first},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import environment
-from .offline import onnx_call
+from .offline import onnx_target
 from .texts import Texts, goemotions
 
 _RESAMPLES = 2000
@@ -37,7 +36,6 @@ def run(model: Path, data: Path, split: str, output: Path) -> dict[str, Any]:
     decisions = probabilities >= rules["per_label"]
     content = {
         "benchmark": "quality",
-        "command": " ".join(["empathetic-bench", *sys.argv[1:]]),
         **environment.describe(("onnxruntime", "tokenizers", "numpy")),
         "model_sha256": manifest["files"]["1/model.onnx"],
         "precision": manifest["precision"],
@@ -62,10 +60,10 @@ def _targets(data: Path, split: str, label_count: int) -> NDArray[np.bool_]:
 
 
 def _probabilities(model: Path, texts: Texts) -> NDArray[np.float64]:
-    call = onnx_call(model, os.cpu_count() or 1)
+    target = onnx_target(model, os.cpu_count() or 1)
     order = sorted(range(len(texts.texts)), key=lambda index: len(texts.texts[index]))
     batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-    scored = np.concatenate([call([texts.texts[index] for index in batch]) for batch in batches])
+    scored = np.concatenate([target([texts.texts[index] for index in batch]) for batch in batches])
     probabilities: NDArray[np.float64] = np.empty_like(scored)
     probabilities[order] = scored
     return probabilities
