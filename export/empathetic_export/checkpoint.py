@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .errors import CheckpointError
 
@@ -76,9 +76,10 @@ def read_checkpoint(directory: Path) -> Checkpoint:
             raise CheckpointError(f"{directory / 'config.json'}: unknown pooling {config.pooling!r}")
         model = PooledClassifier(config)
         model.load_state_dict(load_file(directory / "model.safetensors"))
+        model.train(False)
         return Checkpoint(
             directory=directory,
-            model=model.eval(),
+            model=model,
             tokenizer=_read_tokenizer(directory / "tokenizer.json"),
             labels=labels,
             thresholds=tuple(float(decided["per_label"][label]) for label in labels),

@@ -30,6 +30,7 @@ _CONTRIB = "com.microsoft"
 # Weights use 7 bits: without VNNI the processor adds two products of 8-bit values in 16 bits, which 8-bit weights overflow.
 _WEIGHT_LIMIT = 63
 _TABLE_LIMIT = 127
+_TINY = float(np.finfo(np.float32).tiny)  # in place of a scale of zero
 # A table with fewer rows (positions, token types) saves too little to be worth its error.
 _TABLE_ROWS = 1000
 
@@ -86,7 +87,8 @@ def _smoothing(activation: NDArray[np.float32], weight: NDArray[np.float32]) -> 
     """Factor per channel from the largest magnitudes of a channel's activation and weights; its geometric mean is 1."""
     floor = 1e-4  # a dead channel must not get a factor of zero
     factor = np.maximum(activation, floor) ** _MIGRATION / np.maximum(weight, floor) ** (1 - _MIGRATION)
-    return (factor / np.exp(np.log(factor).mean())).astype(np.float32)
+    normalized: NDArray[np.float32] = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
+    return normalized
 
 
 def _best_range(sample: NDArray[np.float32]) -> tuple[float, float]:
@@ -96,7 +98,7 @@ def _best_range(sample: NDArray[np.float32]) -> tuple[float, float]:
     for share in np.linspace(0.1, 1.0, 31):
         bound = share * max(-low, high)
         lower, upper = max(low, -bound), min(high, bound)
-        scale = max(upper - lower, np.finfo(np.float32).tiny) / 255
+        scale = max(upper - lower, _TINY) / 255
         zero = round(-lower / scale)
         error = float(np.square((np.clip(np.round(sample / scale) + zero, 0, 255) - zero) * scale - sample).mean())
         best = min(best, (error, lower, upper))
@@ -160,8 +162,8 @@ class _Rewriter:
 
     def table(self, node: onnx.NodeProto) -> None:
         """Replace a lookup of float rows by one of int8 rows, each with its own scale."""
-        rows = numpy_helper.to_array(self._constants[node.input[0]])
-        scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / _TABLE_LIMIT
+        rows: NDArray[np.float32] = numpy_helper.to_array(self._constants[node.input[0]])
+        scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), _TINY) / _TABLE_LIMIT
         name, ids = node.input[0], node.input[1]
         stored = self._constant(f"{name}_int8", np.round(rows / scale).astype(np.int8))
         scales = self._constant(f"{name}_scale", scale.astype(np.float32))
@@ -181,7 +183,7 @@ class _Rewriter:
                 source = f"{name}_smooth"
                 factor = self._constant(f"{name}_factor", 1 / how.smoothing)
                 self.nodes.append(helper.make_node("Mul", [name, factor], [source]))
-            scale = max(how.high - how.low, np.finfo(np.float32).tiny) / 255
+            scale = max(how.high - how.low, _TINY) / 255
             scale_name = self._constant(f"{name}_scale", np.float32(scale))
             zero_name = self._constant(f"{name}_zero", np.uint8(round(-how.low / scale)))
             self.nodes.append(helper.make_node("QuantizeLinear", [source, scale_name, zero_name], [f"{name}_uint8"]))
@@ -190,12 +192,12 @@ class _Rewriter:
 
     def _weight(self, node: onnx.NodeProto) -> tuple[str, str, str]:
         """Quantize a product's matrix (inputs, outputs) per output; returns its value, scales and zero points."""
-        weight = numpy_helper.to_array(self._constants[node.input[1]])
+        weight: NDArray[np.float32] = numpy_helper.to_array(self._constants[node.input[1]])
         smoothing = self._activations[node.input[0]].smoothing
         if smoothing is not None:
             weight = weight * smoothing[:, None]
         name = f"{node.output[0]}_weight"  # of the product: two products may read one matrix behind different activations
-        scale = np.maximum(np.abs(weight).max(axis=0), np.finfo(np.float32).tiny) / _WEIGHT_LIMIT
+        scale = np.maximum(np.abs(weight).max(axis=0), _TINY) / _WEIGHT_LIMIT
         value = self._constant(f"{name}_int8", np.round(weight / scale).astype(np.int8))
         scales = self._constant(f"{name}_scale", scale.astype(np.float32))
         return value, scales, self._constant(f"{name}_zero", np.zeros(weight.shape[1], dtype=np.int8))

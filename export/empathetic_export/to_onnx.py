@@ -50,12 +50,12 @@ def fuse(source: Path, checkpoint: Checkpoint) -> onnx.ModelProto:
     # Fused embeddings would hide the word table, which int8 stores row by row.
     options.enable_embed_layer_norm = False
     config = checkpoint.model.config
-    fused = optimizer.optimize_model(
+    fused: onnx.ModelProto = optimizer.optimize_model(
         str(source),
         "bert",
         num_heads=config.num_attention_heads,
         hidden_size=config.hidden_size,
         opt_level=0,  # nothing that depends on this machine's processor
         optimization_options=options,
-    )
-    return fused.model
+    ).model
+    return fused

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import sys
 from types import FrameType
 
@@ -51,15 +53,15 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        log_level=settings.log_level,
+        log_level="warning",  # its greeting would stand beside ours
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
-    server = Server(config)
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run()
 
 
 def _refuse(reason: str) -> int:
