@@ -1,7 +1,8 @@
 # Every task of the project. Environments live outside the clone, keyed by their lock, so that clones share them.
 PYTHON ?= python3
 CACHE ?= $(HOME)/.cache/empathetic-ai
-DATA ?= $(EMPATHETIC_DATA)
+# Folder of GoEmotions' TSV files; EMPATHETIC_DATA is the one above it.
+DATA ?= $(if $(EMPATHETIC_DATA),$(EMPATHETIC_DATA)/goemotions)
 RECIPE ?= train/recipes/minilm-cpu.toml
 CHECKPOINT ?= checkpoints/classifier
 
@@ -62,8 +63,9 @@ train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
 export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR
 	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA))
 
-bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table
-	$(train_env)/bin/python -m empathetic_bench classifier
+bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
+	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
+	$(train_env)/bin/python -m empathetic_bench render
 
 # torch's CUDA packages are left out: pip adds those that the chosen torch build needs.
 lock: ## renew the locks in requirements/ (needs uv)
