@@ -13,6 +13,7 @@ import pytest
 from empathetic_server import errors
 from empathetic_server.emotions import VALENCE
 from empathetic_server.metrics import Metrics
+from empathetic_server.routes.schemas import EmotionsResponse, ErrorResponse
 
 from tests.server.conftest import FakeClassifier, GatedClassifier, engine_arguments, serving
 from tests.server.tiny_artifact import WORDS
@@ -250,6 +251,16 @@ async def test_the_documentation_page_loads_nothing_from_other_hosts() -> None:
             assert (await client.get(asset)).status_code == 200
         schema = (await client.get("/openapi.json")).json()
     assert "requestBody" in schema["paths"]["/v1/emotions"]["post"]
+
+
+async def test_answers_and_errors_are_those_that_the_openapi_document_describes() -> None:
+    async with serving(classifier=FakeClassifier()) as client:
+        answer = await post(client, {"input": ["a", "bb"], "scores": True})
+        refusal = await post(client, {"input": ""})
+        described = (await client.get("/openapi.json")).json()["paths"]["/v1/emotions"]["post"]["responses"]
+    EmotionsResponse.model_validate_json(answer.text, strict=True)
+    ErrorResponse.model_validate_json(refusal.text, strict=True)
+    assert set(described) == {"200", "400", "413", "422", "429", "500", "503", "504"}
 
 
 async def test_the_application_closes_its_engine() -> None:

@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from ..emotions import read_emotions
 from ..engines.protocols import Classification, EmotionClassifier
 from ..errors import InvalidRequest, MalformedRequest, TooLarge
 from .context import json_response, read_body
-
-MAX_TEXTS = 1024
-# Up to this many texts a person is taken to be waiting.
-INTERACTIVE_TEXTS = 8
-DEFAULT_TIMEOUT_MS = 30_000
+from .schemas import DEFAULT_TIMEOUT_MS, ERROR_RESPONSES, INTERACTIVE_TEXTS, MAX_TEXTS, EmotionsRequest, EmotionsResponse
 
 T = TypeVar("T")
-
-
-class EmotionsRequest(BaseModel):
-    """The body of `POST /v1/emotions`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    input: str | list[str] = Field(description=f"one text, or 1 to {MAX_TEXTS}")
-    top_k: int | None = Field(default=None, ge=1, le=28, description="most emotions for a text")
-    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
-        default=None, description="lowest score that counts, instead of the calibrated one of each label"
-    )
-    scores: bool = Field(default=False, description="also return all scores")
-    priority: Literal["interactive", "bulk"] | None = Field(
-        default=None, description=f"default: interactive up to {INTERACTIVE_TEXTS} texts, else bulk"
-    )
-    timeout_ms: int | None = Field(default=None, ge=1, le=600_000, description=f"default: {DEFAULT_TIMEOUT_MS}")
 
 
 def emotions_router(classifier: EmotionClassifier) -> APIRouter:
     """Build the route on an engine."""
     router = APIRouter()
 
-    @router.post("/v1/emotions", summary="Detect emotions in texts", response_class=Response, openapi_extra=_OPENAPI)
+    @router.post(
+        "/v1/emotions",
+        summary="Detect emotions in texts",
+        response_class=Response,
+        responses={200: {"model": EmotionsResponse}, **ERROR_RESPONSES},
+        openapi_extra=_OPENAPI,
+    )
     async def post_emotions(request: Request) -> Response:
         asked = parse(await read_body(request))
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
@@ -136,10 +120,9 @@ async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -
             return task.result()
         raise ClientDisconnect
     finally:
-        for pending in (task, gone):
-            pending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await gone
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
 
 
 _SCHEMA = EmotionsRequest.model_json_schema()
