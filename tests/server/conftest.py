@@ -68,6 +68,11 @@ class GatedClassifier(EmbeddedClassifier):
         self.gate.set()
         await super().aclose()
 
+    async def has_waiting(self, texts: int) -> None:
+        """Wait until so many texts wait behind the gate."""
+        while self._queue.waiting("bulk") + self._queue.waiting("interactive") != texts:  # noqa: ASYNC110  # a queue of threads
+            await asyncio.sleep(0.01)
+
     async def computing_now(self) -> None:
         """Wait until a batch is in the gate."""
         assert await asyncio.to_thread(self.computing.wait, 30)

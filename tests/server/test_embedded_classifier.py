@@ -63,7 +63,7 @@ async def test_one_poisoned_text_fails_alone(gated: GatedClassifier, bad: str) -
     first = asyncio.create_task(ask(gated, WORDS[0]))
     await gated.computing_now()
     others = [asyncio.create_task(ask(gated, text)) for text in (WORDS[1], f"{WORDS[2]} {bad}", WORDS[3])]
-    await asyncio.sleep(0.2)  # they wait together behind the gate, so that one batch holds all three
+    await gated.has_waiting(3)  # so that one batch holds all three
     gated.gate.set()
     good, broken, fine, _ = await asyncio.gather(*others, first, return_exceptions=True)
     assert isinstance(broken, InternalError)
@@ -81,7 +81,7 @@ async def test_a_full_queue_refuses_and_the_admitted_are_still_answered(gated: G
     first = asyncio.create_task(ask(gated, WORDS[0]))
     await gated.computing_now()
     waiting = asyncio.create_task(ask(gated, *WORDS[:4]))
-    await asyncio.sleep(0.1)
+    await gated.has_waiting(4)
     with pytest.raises(Overloaded) as refusal:
         await ask(gated, WORDS[5])
     assert refusal.value.retry_after_s is not None
@@ -105,7 +105,7 @@ async def test_a_cancelled_request_is_never_computed(gated: GatedClassifier) -> 
     first = asyncio.create_task(ask(gated, WORDS[0]))
     await gated.computing_now()
     leaving = asyncio.create_task(ask(gated, WORDS[1]))
-    await asyncio.sleep(0.1)
+    await gated.has_waiting(1)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
@@ -119,9 +119,9 @@ async def test_interactive_texts_overtake_waiting_bulk(gated: GatedClassifier) -
     first = asyncio.create_task(ask(gated, WORDS[0]))
     await gated.computing_now()
     bulk = asyncio.create_task(ask(gated, f"{WORDS[1]} {WORDS[2]}"))
-    await asyncio.sleep(0.1)
+    await gated.has_waiting(1)
     chat = asyncio.create_task(ask(gated, f"{WORDS[1]} {WORDS[2]} {WORDS[3]}", priority="interactive"))
-    await asyncio.sleep(0.1)
+    await gated.has_waiting(2)
     gated.gate.set()
     await asyncio.gather(first, bulk, chat)
     assert gated.shapes == [(1, 3), (1, 5), (1, 4)]
@@ -131,7 +131,7 @@ async def test_closing_refuses_what_waits_and_what_comes(gated: GatedClassifier)
     first = asyncio.create_task(ask(gated, WORDS[0]))
     await gated.computing_now()
     waiting = asyncio.create_task(ask(gated, WORDS[1]))
-    await asyncio.sleep(0.1)
+    await gated.has_waiting(1)
     await gated.aclose()
     with pytest.raises(BackendUnavailable):
         await waiting

@@ -179,7 +179,7 @@ async def test_a_client_that_leaves_frees_its_place_before_compute(repository: P
     async with serving(classifier=engine) as client:
         first = asyncio.create_task(post(client, {"input": WORDS[0]}))
         await engine.computing_now()
-        await _post_and_leave(client._transport.app)  # type: ignore[attr-defined]  # no client library can leave in the middle
+        await _post_and_leave(client._transport.app, engine)  # type: ignore[attr-defined]  # no client library can leave in the middle
         engine.gate.set()
         await first
         await post(client, {"input": f"{WORDS[1]} {WORDS[2]}"})
@@ -189,15 +189,17 @@ async def test_a_client_that_leaves_frees_its_place_before_compute(repository: P
     assert own.registry.get_sample_value("empathetic_dropped_texts_total") == 1
 
 
-async def _post_and_leave(app: Any) -> None:
+async def _post_and_leave(app: Any, engine: GatedClassifier) -> None:
     """Send a whole request, wait until it is queued, and disconnect; as uvicorn tells it to an application."""
-    body = json.dumps({"input": "w1"}).encode()
-    steps = iter([({"type": "http.request", "body": body, "more_body": False}, 0), ({"type": "http.disconnect"}, 0.2)])
+    sent = False
 
     async def receive() -> Any:
-        message, delay = next(steps)
-        await asyncio.sleep(delay)
-        return message
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": json.dumps({"input": "w1"}).encode(), "more_body": False}
+        await engine.has_waiting(1)
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         raise AssertionError(f"nobody is there to receive {message}")
