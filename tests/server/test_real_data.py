@@ -39,3 +39,13 @@ def test_decisions_through_http_are_those_offline_text_by_text(address: str, dat
             if abs(score - limit) < 1e-4
         }
         assert decided - edge == served - edge
+
+
+def test_every_naughty_string_is_answered_and_none_with_a_5xx(address: str, data_dir: Path) -> None:  # noqa: F811
+    strings = json.loads((data_dir / "hostile" / "blns.json").read_text(encoding="utf-8"))
+    filled = [text for text in strings if text.strip()]
+    together = httpx2.post(f"{address}/v1/emotions", json={"input": filled}, timeout=120)
+    assert (together.status_code, len(together.json()["data"])) == (200, len(filled))
+    for text in strings:
+        alone = httpx2.post(f"{address}/v1/emotions", json={"input": text}, timeout=60)
+        assert alone.status_code == (200 if text.strip() else 422)
