@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+EmotionGroup = Literal["joy", "sadness", "anger", "fear", "shame", "uncertainty", "neutral"]
+
+# What a reply has in common for them: Ekman's six as the GoEmotions paper groups its labels (fig. 2, appendix), with remorse and
+# embarrassment apart, because a person who blames themselves needs other words than one who has lost something.
+EMOTION_GROUP: dict[str, EmotionGroup] = {
+    **dict.fromkeys(
+        (
+            *("admiration", "amusement", "approval", "caring", "desire", "excitement", "gratitude"),
+            *("joy", "love", "optimism", "pride", "relief"),
+        ),
+        "joy",
+    ),
+    **dict.fromkeys(("sadness", "grief", "disappointment"), "sadness"),
+    **dict.fromkeys(("anger", "annoyance", "disapproval", "disgust"), "anger"),
+    **dict.fromkeys(("fear", "nervousness"), "fear"),
+    **dict.fromkeys(("remorse", "embarrassment"), "shame"),
+    **dict.fromkeys(("confusion", "curiosity", "surprise", "realization"), "uncertainty"),
+    "neutral": "neutral",
+}
 
 # The sign of each label is its sentiment group in the GoEmotions paper (Demszky et al., 2020, fig. 2); the four labels
 # it calls ambiguous stay near zero. The sizes are ours, in steps: 0.9 for what fills a person, 0.7 for a plain feeling,

@@ -1,10 +1,14 @@
 """Every failure that may reach a client, and the one body they share. Knows no HTTP framework.
 
 EmpatheticError
-├─ RequestError    malformed_request 400 · not_found 404 · method_not_allowed 405 · too_large 413 · invalid_request 422
+├─ RequestError    malformed_request 400 · forbidden 403 · not_found 404 · method_not_allowed 405 · session_busy 409 ·
+│                  too_large 413 · invalid_request 422
 ├─ BackendError    overloaded 429 · backend_unavailable 503 · deadline_exceeded 504
-├─ InternalError   internal 500
-└─ ArtifactError   the model directory is missing or wrong: fatal at start-up, never an HTTP answer
+└─ InternalError   internal 500
+
+StartupError: fatal at start-up, never an HTTP answer
+├─ ArtifactError   a model directory is missing or wrong
+└─ StoreError      the session store cannot be opened
 """
 
 from __future__ import annotations
@@ -39,8 +43,14 @@ class MalformedRequest(RequestError):
     status, code = 400, "malformed_request"
 
 
+class Forbidden(RequestError):
+    """The page that asks is not one that may."""
+
+    status, code = 403, "forbidden"
+
+
 class NotFound(RequestError):
-    """No such path."""
+    """No such path, session or message."""
 
     status, code = 404, "not_found"
 
@@ -49,6 +59,12 @@ class MethodNotAllowed(RequestError):
     """The path exists, the method does not."""
 
     status, code = 405, "method_not_allowed"
+
+
+class SessionBusy(RequestError):
+    """A turn is running in the session; the same request may succeed when it is over."""
+
+    status, code, retryable = 409, "session_busy", True
 
 
 class TooLarge(RequestError):
@@ -91,5 +107,13 @@ class InternalError(EmpatheticError):
     """A defect of ours; the details are in the log alone."""
 
 
-class ArtifactError(Exception):
-    """The model directory cannot be served; the message says what to do. Raised at start-up only."""
+class StartupError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+class ArtifactError(StartupError):
+    """The model directory cannot be served."""
+
+
+class StoreError(StartupError):
+    """The session store cannot be opened."""
