@@ -1,13 +1,15 @@
-"""What the server needs from an engine, and no more. Knows no technology."""
+"""What the server needs from its engines, and no more. Knows no technology."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..strategies import ReplyPlan
 
 Priority = Literal["interactive", "bulk"]
 
@@ -65,3 +67,75 @@ class EmotionClassifier(Protocol):
 
     async def aclose(self) -> None:
         """Finish what is computing, refuse what waits, free the engine. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn; None leaves it to the engine."""
+
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What a generator answers to.
+
+    Attributes:
+        messages: the prompt: one system message, then user and assistant in turn, the last a user's.
+        sampling: how to draw.
+        plan: what the reply should do, for a generator that does not read prompts.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    plan: ReplyPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a reply. The last one has the reason for the end; text may be empty."""
+
+    text: str
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class ReplyGenerator(Protocol):
+    """Writes replies."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name, as in the settings."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that prompt and reply may have together."""
+
+    def count_tokens(self, text: str) -> int:
+        """Return the tokens of a text, or an estimate that is seldom too low; special tokens of a template not counted."""
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
+        """Write a reply piece by piece. Closing the generator early aborts the work in the engine, too.
+
+        Raises:
+            BackendUnavailable: the engine is down, or what it sends is unusable.
+            DeadlineExceeded: it did not answer in time.
+            Overloaded: it takes no more work now.
+        """
+
+    async def ready(self) -> bool:
+        """Whether the engine can answer now; takes a second at most."""
+
+    async def aclose(self) -> None:
+        """Abort what runs and free the engine. May be called twice."""
