@@ -27,13 +27,16 @@ $$($(1)_ready): requirements/$(1).txt
 endef
 $(foreach name,server test train,$(eval $(call environment,$(name))))
 
-.PHONY: help serve test test-fast test-deps lint fmt train export bench lock clean
+.PHONY: help serve chat test test-fast test-deps lint fmt train export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 serve: $(server_ready) ## serve the committed model on 127.0.0.1:8080
 	@exec $(server_env)/bin/python -m empathetic_server
+
+chat: $(server_ready) ## talk with the server in this terminal: URL=ws://HOST:PORT/v1/chat/ws
+	@exec $(server_env)/bin/python -m empathetic_server.terminal $(if $(URL),--url $(URL))
 
 test: $(server_ready) $(test_ready) $(train_ready) ## run every test
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging

@@ -16,7 +16,7 @@ def running_server(python: str, **settings: str) -> Iterator[str]:
     Raises:
         RuntimeError: it did not start; its own message is in the exception.
     """
-    environment = {**os.environ, "EMPATHETIC_PORT": "0", **settings}
+    environment = {**os.environ, "EMPATHETIC_PORT": "0", "EMPATHETIC_SESSIONS": "memory://", **settings}
     process = subprocess.Popen([python, "-m", "empathetic_server"], env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # the user's own interpreter
     try:
         line = process.stdout.readline() if process.stdout else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -9,11 +10,17 @@ import sys
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from .app import create_app
-from .errors import ArtifactError
+from .errors import StartupError
+from .routes.chat_schemas import MAX_FRAME_BYTES
+from .sessions import session_store
 from .settings import Settings
+
+# At lower levels these libraries log what people write.
+_TALKATIVE = ("openai", "httpx2", "httpcore2", "websockets", "uvicorn")
 
 
 class Server(uvicorn.Server):
@@ -31,24 +38,20 @@ class Server(uvicorn.Server):
                 flush=True,
             )
 
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # as above
+        """Let running replies finish before connections are closed: nothing accepted is lost."""
+        await self.config.app.state.live.drain(self.config.timeout_graceful_shutdown)  # type: ignore[union-attr]  # as below
+        await super().shutdown(sockets=sockets)  # type: ignore[arg-type]  # as above
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at the first signal once running requests have finished, at the second Ctrl-C at once."""
-        self.config.app.state.draining = True  # type: ignore[union-attr]  # `main` passes the application itself
+        self.config.app.state.live.is_draining = True  # type: ignore[union-attr]  # `main` passes the application itself
         super().handle_exit(sig, frame)
 
 
-def main() -> None:
-    """Serve until SIGTERM or Ctrl-C. Exits with 2 when the settings or the model are wrong."""
-    try:
-        settings = Settings()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        app = create_app(settings)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_context=False)[0]
-        sys.exit(_refuse(f"EMPATHETIC_{str(first['loc'][0]).upper()} = {first['input']!r}: {first['msg']}"))
-    except ArtifactError as exc:
-        sys.exit(_refuse(str(exc)))
-    config = uvicorn.Config(
+def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -56,12 +59,37 @@ def main() -> None:
         log_level="warning",  # its greeting would stand beside ours
         access_log=False,
         server_header=False,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # frames of a few words: compression would cost more than it saves
         timeout_graceful_shutdown=settings.drain_seconds,
     )
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C. Exits with 2 when the settings or the model are wrong."""
+    try:
+        settings = Settings()
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        app = create_app(settings)
+        asyncio.run(_try_store(settings))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False)[0]
+        sys.exit(_refuse(f"EMPATHETIC_{str(first['loc'][0]).upper()} = {first['input']!r}: {first['msg']}"))
+    except StartupError as exc:
+        sys.exit(_refuse(str(exc)))
     # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run()
+        Server(configure(app, settings)).run()
+
+
+async def _try_store(settings: Settings) -> None:
+    """Open the session store once, so that a wrong one is refused in one line and not by a failing application."""
+    store = session_store(settings.sessions)
+    await store.open()
+    await store.aclose()
 
 
 def _refuse(reason: str) -> int:

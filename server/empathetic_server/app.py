@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
@@ -11,49 +11,113 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from .chat import ChatService
 from .engines.embedded_classifier import load_embedded
-from .engines.protocols import EmotionClassifier
+from .engines.protocols import EmotionClassifier, ReplyGenerator
+from .errors import ArtifactError
+from .live import LiveSessions
 from .metrics import Metrics
+from .responder import Responder
 from .routes import context
+from .routes.chat import chat_router
 from .routes.emotions import emotions_router
+from .routes.openai import openai_router
 from .routes.operations import operations_router
+from .routes.sessions import sessions_router
+from .routes.websocket import websocket_router
+from .sessions import session_store
+from .sessions.memory_sessions import MemorySessions
+from .sessions.protocols import SessionStore
 from .settings import Settings
 
+# Each holds a conversation in memory, some ten kilobytes: together less than the model.
+_TEMPORARY_SESSIONS = 10_000
 
-def create_app(settings: Settings, *, classifier: EmotionClassifier | None = None) -> FastAPI:
+
+def create_app(
+    settings: Settings,
+    *,
+    classifier: EmotionClassifier | None = None,
+    generators: Sequence[ReplyGenerator] | None = None,
+    sessions: SessionStore | None = None,
+) -> FastAPI:
     """Build the application.
 
     Args:
         settings: the configuration.
-        classifier: an engine to use instead of the one that the settings name; the application closes it.
+        classifier: an engine to use instead of the one that the settings name; the application closes it, and what follows.
+        generators: engines to ask in turn for a reply; behind them stand the written replies.
+        sessions: where conversations are kept.
 
     Raises:
-        ArtifactError: the settings' model cannot be served.
+        StartupError: the settings' models cannot be served, or the session store's URL is wrong.
     """
     metrics = Metrics()
     engine = classifier or load_embedded(settings, metrics)
+    writers = _generators(settings) if generators is None else generators
+    chat = ChatService(
+        Responder(engine, writers, metrics),
+        sessions or session_store(settings.sessions),
+        MemorySessions(max_sessions=_TEMPORARY_SESSIONS),
+        metrics,
+    )
+    live = LiveSessions(chat, metrics, max_turns=settings.max_turns, retention_days=settings.retention_days)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await live.open()
         yield
+        await live.aclose()
+        for writer in writers:
+            await writer.aclose()
         await engine.aclose()
 
     app = FastAPI(
         title="EmpatheticAI",
         version=_version(),
-        description="Detects emotions in messages: 28 GoEmotions labels, multi-label.",
+        description="Detects emotions in messages, 28 GoEmotions labels, multi-label, and answers a person with them in mind.",
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,  # FastAPI's own page loads its assets from another host
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.draining = False
+    app.state.live = live
     context.install(app, metrics)
     app.include_router(emotions_router(engine))
-    app.include_router(operations_router(engine, metrics, lambda: bool(app.state.draining)))
+    app.include_router(chat_router(live))
+    app.include_router(sessions_router(live))
+    app.include_router(websocket_router(live))
+    app.include_router(openai_router(live))
+    app.include_router(operations_router(engine, writers, live, metrics))
     _serve_documentation(app)
     return app
+
+
+def _generators(settings: Settings) -> tuple[ReplyGenerator, ...]:
+    """Return the engines that write replies, the preferred one first.
+
+    Raises:
+        StartupError: the engine that the settings ask for is not there.
+    """
+    wanted = settings.generator
+    writers: list[ReplyGenerator] = []
+    if wanted == "vllm" or (wanted == "auto" and settings.vllm_url):
+        from .engines.vllm_generator import VllmGenerator  # noqa: PLC0415  # it takes a second to import: only who uses it waits
+
+        url = settings.vllm_url or "http://127.0.0.1:8100/v1"
+        writers.append(VllmGenerator(url, model=settings.vllm_model, context_tokens=settings.context_tokens, api_key=settings.vllm_api_key))
+    if wanted == "embedded" or (wanted == "auto" and (settings.responder / "genai_config.json").is_file()):
+        try:
+            from .engines.genai_generator import GenaiGenerator  # noqa: PLC0415  # not installable everywhere
+        except ImportError as exc:
+            if wanted == "embedded":
+                raise ArtifactError(
+                    "EMPATHETIC_GENERATOR=embedded needs the package onnxruntime-genai: pip install onnxruntime-genai"
+                ) from exc
+        else:
+            writers.append(GenaiGenerator(settings.responder, threads=settings.threads))
+    return tuple(writers)
 
 
 def _serve_documentation(app: FastAPI) -> None:

@@ -50,3 +50,18 @@ class Metrics:
         self.http_seconds = Histogram(
             "empathetic_http_request_seconds", "Time from request to answer.", ["route"], buckets=_SECONDS, registry=self.registry
         )
+        self.turns = Counter("empathetic_turns_total", "Chat turns that ended.", ["finish_reason"], registry=self.registry)
+        self.first_token_seconds = Histogram(
+            "empathetic_first_token_seconds",
+            "Time from a chat message to the first piece of its reply.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.degraded = Counter(
+            "empathetic_degraded_total", "Times that a part failed and a turn went on without it.", ["part"], registry=self.registry
+        )
+        self.listeners = Gauge("empathetic_listeners", "Clients that follow a chat session now.", registry=self.registry)
+        self.running_turns = Gauge("empathetic_running_turns", "Chat turns running now.", registry=self.registry)
+        self.purged_sessions = Counter(
+            "empathetic_purged_sessions_total", "Chat sessions deleted because their time was over.", registry=self.registry
+        )

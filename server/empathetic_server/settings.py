@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,6 +24,19 @@ class Settings(BaseSettings):
     )
     max_batch_tokens: int = Field(default=512, ge=1, description="tokens in a batch, padding included; one text may exceed it")
     max_queued_texts: int = Field(default=8192, ge=1, description="texts of one priority that may wait; more are refused with 429")
+    generator: Literal["auto", "vllm", "embedded", "written"] = Field(
+        default="auto", description="engine that writes replies; auto: vllm if its URL is set, then embedded if its model is there"
+    )
+    vllm_url: str | None = Field(default=None, description="base URL of vLLM or another OpenAI-compatible server, ending in /v1")
+    vllm_model: str | None = Field(default=None, description="model to ask for there (default: the first that it lists)")
+    vllm_api_key: SecretStr | None = Field(default=None, description="key to send there")
+    context_tokens: int = Field(default=4096, ge=1024, description="tokens that a prompt and its reply may have together, with vllm")
+    responder: Path = Field(default=Path("models/responder/onnx"), description="directory of the embedded generator's model")
+    sessions: str = Field(
+        default="sqlite:///empathetic-sessions.db", description="where conversations are kept: sqlite:///PATH or memory://"
+    )
+    retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
+    max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
 

@@ -230,7 +230,14 @@ async def test_readiness_names_the_engine_and_degrades_without_a_503() -> None:
         ready = await client.get("/readyz")
         engine.failure = RuntimeError("down")
         degraded = await client.get("/readyz")
-    assert ready.json() == {"status": "ready", "engines": {"classifier": {"name": "fake", "ready": True}}}
+    assert ready.json() == {
+        "status": "ready",
+        "engines": {
+            "classifier": {"name": "fake", "ready": True},
+            "generator": {"name": "written", "ready": True},
+            "sessions": {"name": "memory", "ready": True},
+        },
+    }
     assert (degraded.status_code, degraded.json()["status"]) == (200, "degraded")
 
 

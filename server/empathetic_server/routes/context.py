@@ -5,11 +5,13 @@ Knows no route. Plain ASGI, because Starlette's `BaseHTTPMiddleware` adds a task
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request
@@ -22,6 +24,8 @@ from ..errors import EmpatheticError, InternalError, MethodNotAllowed, NotFound,
 from ..metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -105,6 +109,31 @@ async def read_body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise too_large
     return bytes(body)
+
+
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await work, and cancel it when the client leaves.
+
+    Raises:
+        ClientDisconnect: the client left; nobody reads an answer.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(disconnected(request.receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
+
+
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client has left; its body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
 from ..emotions import read_emotions
 from ..engines.protocols import Classification, EmotionClassifier
 from ..errors import InvalidRequest, MalformedRequest, TooLarge
-from .context import json_response, read_body
+from .context import json_response, read_body, unless_disconnected
 from .schemas import DEFAULT_TIMEOUT_MS, ERROR_RESPONSES, INTERACTIVE_TEXTS, MAX_TEXTS, EmotionsRequest, EmotionsResponse
-
-T = TypeVar("T")
 
 
 def emotions_router(classifier: EmotionClassifier) -> APIRouter:
@@ -34,7 +30,7 @@ def emotions_router(classifier: EmotionClassifier) -> APIRouter:
     async def post_emotions(request: Request) -> Response:
         asked = parse(await read_body(request))
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
-        found = await _unless_disconnected(
+        found = await unless_disconnected(
             request,
             classifier.classify(
                 texts,
@@ -104,25 +100,6 @@ def _translate(exc: ValidationError) -> InvalidRequest | MalformedRequest:
 
 def _server_timing(found: Classification) -> str:
     return f"tokenize;dur={found.tokenize_ms:.3f}, queue;dur={found.queue_ms:.3f}, compute;dur={found.compute_ms:.3f}"
-
-
-async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await work, and cancel it when the client leaves.
-
-    Raises:
-        ClientDisconnect: the client left; nobody reads an answer.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
-    finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
 
 
 _SCHEMA = EmotionsRequest.model_json_schema()

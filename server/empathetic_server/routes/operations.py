@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ..engines.protocols import EmotionClassifier
+from ..engines.protocols import EmotionClassifier, ReplyGenerator
+from ..live import LiveSessions
 from ..metrics import Metrics
 from .context import json_response
 
 
-def operations_router(classifier: EmotionClassifier, metrics: Metrics, is_draining: Callable[[], bool]) -> APIRouter:
+def operations_router(
+    classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], live: LiveSessions, metrics: Metrics
+) -> APIRouter:
     """Build `/livez`, `/readyz` and `/metrics`."""
     router = APIRouter()
 
@@ -23,10 +26,19 @@ def operations_router(classifier: EmotionClassifier, metrics: Metrics, is_draini
 
     @router.get("/readyz", summary="The server takes work", response_class=Response)
     async def readyz() -> Response:
-        ready = classifier.ready()
-        status = "draining" if is_draining() else ("ready" if ready else "degraded")
-        engines = {"classifier": {"name": classifier.name, "ready": ready}}
-        return json_response({"status": status, "engines": engines}, 503 if status == "draining" else 200)
+        # The written replies stand behind every generator; alone, they are the generator.
+        generator = {"name": "written", "ready": True}
+        if generators:
+            generator = {"name": generators[0].name, "ready": await generators[0].ready()}
+        engines = {
+            "classifier": {"name": classifier.name, "ready": classifier.ready()},
+            "generator": generator,
+            "sessions": {"name": live.chat.store_name, "ready": await live.chat.ready()},
+        }
+        all_ready = all(engine["ready"] for engine in engines.values())
+        status = "draining" if live.is_draining else ("ready" if all_ready else "degraded")
+        unusable = status == "draining" or not engines["sessions"]["ready"]
+        return json_response({"status": status, "engines": engines}, 503 if unusable else 200)
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics_text() -> Response:

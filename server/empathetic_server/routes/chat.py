@@ -1,0 +1,32 @@
+"""`POST /v1/chat`: one message in, one reply out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from ..chat import Say
+from ..live import LiveSessions
+from .chat_schemas import SESSION_ERRORS, ChatRequest, ChatResponse, body_of
+from .context import read_body
+from .decoding import decode
+from .turns import answer
+
+
+def chat_router(live: LiveSessions) -> APIRouter:
+    """Build the route."""
+    router = APIRouter()
+
+    @router.post(
+        "/v1/chat",
+        summary="Write to Mira",
+        response_class=Response,
+        responses={200: {"model": ChatResponse, "content": {"text/event-stream": {}}}, **SESSION_ERRORS},
+        openapi_extra=body_of(ChatRequest),
+    )
+    async def post_chat(request: Request) -> Response:
+        asked = decode(await read_body(request), ChatRequest)
+        session_id = asked.session_id or (await live.chat.create_session(temporary=asked.temporary)).session_id
+        return await answer(request, live, session_id, Say(asked.message), stream=asked.stream)
+
+    return router

@@ -1,0 +1,113 @@
+"""One turn as an HTTP answer: a JSON object or Server-Sent Events. A client that leaves aborts the reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..chat import Request
+from ..errors import BackendUnavailable
+from ..events import Ack, Done, EmotionDetected, SafetyRaised, fields
+from ..frames import Frame, Listener, LiveSession, Turn
+from ..live import LiveSessions
+from ..safety import Assessment
+from ..streams import until
+from .context import disconnected, json_response, unless_disconnected
+
+
+class TurnView:
+    """A turn that an HTTP client has asked for and listens to."""
+
+    def __init__(self, live: LiveSessions, session: LiveSession, listener: Listener, turn: Turn) -> None:
+        self._live = live
+        self._session = session
+        self._listener = listener
+        self._turn = turn
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """Yield the turn's frames, from ack to done."""
+        first = self._turn.accepted.result().seq
+        async for item in self._listener:
+            if isinstance(item, Frame) and item.seq >= first:
+                yield item
+                if isinstance(item.event, Done):
+                    return
+
+    def close(self) -> None:
+        """Stop listening; aborts the turn if it still runs."""
+        self._turn.stop.set()
+        self._live.leave(self._session, self._listener)
+
+
+async def answer(http: HttpRequest, live: LiveSessions, session_id: str, request: Request, *, stream: bool) -> Response:
+    """Run a turn and answer with it.
+
+    Raises:
+        NotFound, SessionBusy, Overloaded, BackendUnavailable: the turn was not accepted.
+    """
+    session, listener = await live.join(session_id)
+    try:
+        turn = await live.begin(session_id, request)
+    except BaseException:
+        live.leave(session, listener)
+        raise
+    view = TurnView(live, session, listener, turn)
+    if stream:
+        return EventStream(view, session_id)
+    try:
+        return json_response(await unless_disconnected(http, _collect(view, session_id)))
+    finally:
+        view.close()
+
+
+async def _collect(view: TurnView, session_id: str) -> dict[str, Any]:
+    """Wait for a turn's end and return the object of `POST /v1/chat`."""
+    emotion: dict[str, Any] | None = None
+    safety = Assessment("none").as_dict()
+    ending: dict[str, Any] = {}
+    async for frame in view.frames():
+        event = frame.event
+        if isinstance(event, EmotionDetected):
+            emotion = dict(event.reading)
+        elif isinstance(event, SafetyRaised):
+            safety = {"level": event.level, "resources": event.resources}
+        elif isinstance(event, Done):
+            ending = fields(event)
+            del ending["type"]
+    if not ending:
+        raise BackendUnavailable("the conversation was closed meanwhile", retry_after_s=1)
+    return {"session_id": session_id, **ending, "emotion": emotion, "safety": safety}
+
+
+class EventStream(Response):
+    """A turn's frames as Server-Sent Events; `ack` carries the session."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, view: TurnView, session_id: str) -> None:
+        # Proxies must neither keep nor collect what is written word by word.
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._view = view
+        self._session_id = session_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the frames until the turn is over or the client leaves."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async for frame in until(disconnected(receive), self._view.frames()):
+                await send({"type": "http.response.body", "body": self._encode(frame), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._view.close()
+
+    def _encode(self, frame: Frame) -> bytes:
+        text = frame.text
+        if isinstance(frame.event, Ack):
+            text = json.dumps({**fields(frame.event), "seq": frame.seq, "session_id": self._session_id})
+        return f"event: {frame.event.type}\ndata: {text}\n\n".encode()

@@ -1,0 +1,193 @@
+"""`/v1/chat/ws`: frames in, frames out. One task reads, one writes; the turns are neither's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, WebSocket
+from pydantic import Field, TypeAdapter
+
+from .. import persona
+from ..chat import Edit, Regenerate, Request, Say
+from ..errors import EmpatheticError, Forbidden, InternalError, InvalidRequest, MalformedRequest
+from ..frames import Frame, Listener, LiveSession
+from ..live import LiveSessions
+from .chat_schemas import (
+    MAX_FRAME_BYTES,
+    MAX_MESSAGE_CHARS,
+    EditFrame,
+    Hello,
+    MessageFrame,
+    PingFrame,
+    RegenerateFrame,
+    StopFrame,
+)
+from .context import error_response
+from .decoding import decode_frame
+
+logger = logging.getLogger(__name__)
+
+HELLO_SECONDS = 10.0
+_LIMITS = {"max_frame_bytes": MAX_FRAME_BYTES, "max_message_chars": MAX_MESSAGE_CHARS}
+_FRAMES = (Hello, MessageFrame, StopFrame, RegenerateFrame, EditFrame, PingFrame)
+AnyFrame = Hello | MessageFrame | StopFrame | RegenerateFrame | EditFrame | PingFrame
+_ADAPTER: TypeAdapter[AnyFrame] = TypeAdapter(Annotated[AnyFrame, Field(discriminator="type")])
+_KNOWN = {name for frame in _FRAMES for name in frame.model_fields}
+
+# Close codes of the wire contract.
+_POLICY, _TOO_LARGE, _TRY_LATER = 1008, 1009, 1013
+
+
+def websocket_router(live: LiveSessions) -> APIRouter:
+    """Build the route."""
+    router = APIRouter()
+
+    @router.websocket("/v1/chat/ws")
+    async def chat_socket(websocket: WebSocket) -> None:
+        request_id = uuid.uuid4().hex
+        if not _is_own_origin(websocket):
+            await websocket.send_denial_response(error_response(Forbidden("this page may not connect"), request_id))
+            return
+        await websocket.accept(headers=[(b"x-request-id", request_id.encode())])
+        await _Connection(websocket, live, request_id).run()
+
+    return router
+
+
+class _Left(Exception):
+    """The connection is over."""
+
+
+class _Connection:
+    """One client: says hello, then reads its frames while a task writes."""
+
+    def __init__(self, websocket: WebSocket, live: LiveSessions, request_id: str) -> None:
+        self._websocket = websocket
+        self._live = live
+        self._request_id = request_id
+
+    async def run(self) -> None:
+        """Serve the client until it leaves or is sent away."""
+        try:
+            session, listener = await asyncio.wait_for(self._welcome(), HELLO_SECONDS)
+        except asyncio.TimeoutError:  # on Python 3.10 it is not yet the built-in TimeoutError
+            await self._close(_POLICY, "no hello in time")
+            return
+        except _Left:
+            return
+        reading = asyncio.create_task(self._read_forever(session, listener))
+        writing = asyncio.create_task(self._write(listener))
+        try:
+            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._live.leave(session, listener)
+            for task in (reading, writing):
+                task.cancel()
+            for outcome in await asyncio.gather(reading, writing, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, _Left):
+                    logger.error("connection %s failed", self._request_id, exc_info=outcome)
+
+    async def _welcome(self) -> tuple[LiveSession, Listener]:
+        """Wait for a valid hello and join its session."""
+        while True:
+            try:
+                hello = await self._receive()
+                if not isinstance(hello, Hello):
+                    raise InvalidRequest("type: the first frame must be hello")
+                return await self._join(hello)
+            except EmpatheticError as exc:
+                await self._send(self._error(exc))
+
+    async def _join(self, hello: Hello) -> tuple[LiveSession, Listener]:
+        ready = {"type": "ready", "protocol": 1, "limits": _LIMITS, "disclosure": persona.DISCLOSURE}
+        if hello.session_id is None:
+            created = await self._live.chat.create_session(temporary=hello.temporary)
+            ready |= {"session_id": created.session_id, "greeting": created.greeting}
+        else:
+            ready["session_id"] = hello.session_id
+        session_id = str(ready["session_id"])
+        joined = await self._live.join(session_id, ready=orjson.dumps(ready).decode(), last_seq=hello.last_seq)
+        if hello.session_id is not None:
+            await self._live.recover(session_id)
+        return joined
+
+    async def _read_forever(self, session: LiveSession, listener: Listener) -> None:
+        while True:
+            try:
+                frame = await self._receive()
+                if isinstance(frame, PingFrame):
+                    listener.put('{"type":"pong"}')
+                elif isinstance(frame, StopFrame):
+                    session.stop()
+                else:
+                    await self._live.begin(session.session_id, _request(frame))
+            except EmpatheticError as exc:
+                listener.put(self._error(exc))
+            except _Left:
+                raise
+            except Exception:
+                logger.exception("a frame of connection %s failed", self._request_id)
+                listener.put(self._error(InternalError("an internal error; the log has it under this request id")))
+
+    async def _write(self, listener: Listener) -> None:
+        async for item in listener:
+            await self._send(item.text if isinstance(item, Frame) else item)
+        if listener.lagging:
+            await self._close(_TRY_LATER, "too slow a reader")
+        else:
+            await self._close(1000, "the conversation was deleted")
+
+    async def _receive(self) -> AnyFrame:
+        """Return the next frame.
+
+        Raises:
+            MalformedRequest, InvalidRequest: the frame is wrong; the connection stays open.
+            _Left: the client left, or its frame was too large.
+        """
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise _Left
+        text = message.get("text")
+        if text is None:
+            raise MalformedRequest("frames are text, not bytes")
+        if len(text) > MAX_FRAME_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
+            await self._close(_TOO_LARGE, "the frame is too large")
+            raise _Left
+        return decode_frame(text, _ADAPTER, _KNOWN)
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self._websocket.send_text(text)
+        except (RuntimeError, OSError) as exc:  # Starlette's WebSocketDisconnect is neither; the server's own close is the first
+            raise _Left from exc
+
+    async def _close(self, code: int, reason: str) -> None:
+        try:
+            await self._websocket.close(code, reason)
+        except RuntimeError as exc:  # it is closed already
+            raise _Left from exc
+
+    def _error(self, error: EmpatheticError) -> str:
+        return orjson.dumps({"type": "error", **error.body(self._request_id)}).decode()
+
+
+def _request(frame: Hello | MessageFrame | RegenerateFrame | EditFrame) -> Request:
+    if isinstance(frame, MessageFrame):
+        return Say(frame.text, frame.client_id)
+    if isinstance(frame, RegenerateFrame):
+        return Regenerate(frame.reply_id)
+    if isinstance(frame, EditFrame):
+        return Edit(frame.message_id, frame.text)
+    raise InvalidRequest("type: hello was said already")
+
+
+def _is_own_origin(websocket: WebSocket) -> bool:
+    """Tell whether the page that connects is this server's own; only browsers send an origin, and they cannot forge it."""
+    origin = websocket.headers.get("origin")
+    if origin is None:
+        return True
+    return origin.split("://", 1)[-1] == websocket.headers.get("host")
