@@ -19,10 +19,10 @@ tag := $(shell $(PYTHON) -c 'import sys; print("py%d.%d" % sys.version_info[:2])
 define environment
 $(1)_env := $(CACHE)/$(1)-$(tag)-$(shell cksum < requirements/$(1).txt | cut -d' ' -f1)
 $(1)_ready := $$($(1)_env)/.complete
-$$($(1)_ready): requirements/$(1).txt
+$$($(1)_ready): # its name has the lock's checksum: times, which differ from clone to clone, do not matter
 	@echo "creating the $(1) environment (once; $$(@D))" >&2
 	@rm -rf "$$(@D)" && mkdir -p "$$(@D)" && $(PYTHON) -m venv "$$(@D)"
-	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r $$<
+	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements/$(1).txt
 	@touch $$@
 endef
 $(foreach name,server test train,$(eval $(call environment,$(name))))

@@ -21,7 +21,7 @@ from .engines.written_generator import WrittenGenerator
 from .errors import BackendError, EmpatheticError
 from .events import Delta, EmotionDetected, FinishReason, SafetyRaised
 from .metrics import Metrics
-from .prompting import SYSTEM_PROMPT, build_prompt, name_was_used
+from .prompting import build_prompt, name_was_used
 from .reply_cleaning import ReplyCleaner
 from .safety import Assessment, assess, crisis_reply
 from .sessions.protocols import Message
@@ -190,7 +190,7 @@ class Responder:
             budget=generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS,
             count_tokens=generator.count_tokens,
         )
-        cleaner = ReplyCleaner(SYSTEM_PROMPT, task.user_name, name_was_used(task.messages, task.user_name))
+        cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
         reason: FinishReason = "fallback" if generator is self._written else "stop"
         raw: list[str] = []
         shown = False
