@@ -34,7 +34,8 @@ class Server(uvicorn.Server):
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             print(
                 f"EmpatheticAI listens on {address} (API: {address}/docs). Try:\n"
-                f'  curl -s {address}/v1/emotions -d \'{{"input": "Thank you, that made my day!"}}\'',
+                f'  curl -s {address}/v1/emotions -d \'{{"input": "Thank you, that made my day!"}}\'\n'
+                f"  empathetic-chat --url ws{address[4:]}/v1/chat/ws    (in a clone: make chat)",
                 flush=True,
             )
 

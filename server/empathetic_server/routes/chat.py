@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from ..chat import Say
+from ..errors import BackendError
 from ..live import LiveSessions
 from .chat_schemas import SESSION_ERRORS, ChatRequest, ChatResponse, body_of
 from .context import read_body
@@ -26,7 +27,13 @@ def chat_router(live: LiveSessions) -> APIRouter:
     )
     async def post_chat(request: Request) -> Response:
         asked = decode(await read_body(request), ChatRequest)
-        session_id = asked.session_id or (await live.chat.create_session(temporary=asked.temporary)).session_id
-        return await answer(request, live, session_id, Say(asked.message), stream=asked.stream)
+        if asked.session_id is not None:
+            return await answer(request, live, asked.session_id, Say(asked.message), stream=asked.stream)
+        created = await live.chat.create_session(temporary=asked.temporary)
+        try:
+            return await answer(request, live, created.session_id, Say(asked.message), stream=asked.stream)
+        except BackendError:  # the message was refused, and the client never learns of the session
+            await live.delete(created.session_id)
+            raise
 
     return router

@@ -207,4 +207,15 @@ SESSION_ERRORS: dict[int | str, dict[str, Any]] = {
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI description of a JSON body; the routes read it themselves, to answer errors in one voice."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema()
+    schema = _inline(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Put definitions where they are referred to: inside an OpenAPI document, references begin at its root."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return _inline(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+        return {name: _inline(value, definitions) for name, value in schema.items()}
+    return [_inline(item, definitions) for item in schema] if isinstance(schema, list) else schema

@@ -8,7 +8,7 @@ import uuid
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter
 
 from .. import persona
@@ -73,7 +73,7 @@ class _Connection:
     async def run(self) -> None:
         """Serve the client until it leaves or is sent away."""
         try:
-            session, listener = await asyncio.wait_for(self._welcome(), HELLO_SECONDS)
+            session, listener = await self._welcome()
         except asyncio.TimeoutError:  # on Python 3.10 it is not yet the built-in TimeoutError
             await self._close(_POLICY, "no hello in time")
             return
@@ -92,10 +92,12 @@ class _Connection:
                     logger.error("connection %s failed", self._request_id, exc_info=outcome)
 
     async def _welcome(self) -> tuple[LiveSession, Listener]:
-        """Wait for a valid hello and join its session."""
+        """Wait for a valid hello and join its session; raises asyncio.TimeoutError when none comes."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HELLO_SECONDS
         while True:
             try:
-                hello = await self._receive()
+                hello = await asyncio.wait_for(self._receive(), deadline - loop.time())
                 if not isinstance(hello, Hello):
                     raise InvalidRequest("type: the first frame must be hello")
                 return await self._join(hello)
@@ -110,10 +112,13 @@ class _Connection:
         else:
             ready["session_id"] = hello.session_id
         session_id = str(ready["session_id"])
-        joined = await self._live.join(session_id, ready=orjson.dumps(ready).decode(), last_seq=hello.last_seq)
-        if hello.session_id is not None:
+        session, listener = await self._live.join(session_id, ready=orjson.dumps(ready).decode(), last_seq=hello.last_seq)
+        try:
             await self._live.recover(session_id)
-        return joined
+        except BaseException:
+            self._live.leave(session, listener)
+            raise
+        return session, listener
 
     async def _read_forever(self, session: LiveSession, listener: Listener) -> None:
         while True:
@@ -162,14 +167,14 @@ class _Connection:
     async def _send(self, text: str) -> None:
         try:
             await self._websocket.send_text(text)
-        except (RuntimeError, OSError) as exc:  # Starlette's WebSocketDisconnect is neither; the server's own close is the first
+        except (RuntimeError, WebSocketDisconnect) as exc:  # closed from here, or from there
             raise _Left from exc
 
     async def _close(self, code: int, reason: str) -> None:
         try:
             await self._websocket.close(code, reason)
-        except RuntimeError as exc:  # it is closed already
-            raise _Left from exc
+        except (RuntimeError, WebSocketDisconnect):
+            logger.debug("connection %s was closed already", self._request_id)
 
     def _error(self, error: EmpatheticError) -> str:
         return orjson.dumps({"type": "error", **error.body(self._request_id)}).decode()

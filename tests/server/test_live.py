@@ -1,0 +1,142 @@
+"""Time and pressure: what ends by itself, and who reads too slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from empathetic_server.errors import NotFound
+from empathetic_server.events import Disclosure
+from empathetic_server.frames import FRAME_SECONDS, Frame, Listener, LiveSession
+from empathetic_server.live import GRACE_SECONDS
+from empathetic_server.sessions import MemorySessions, session_store
+from empathetic_server.sessions.protocols import Message, Session
+from empathetic_server.settings import Settings
+
+from tests.server.chatting import FakeGenerator, hello, receive, running, send, until_type
+
+pytestmark = pytest.mark.anyio
+
+
+def hours_ago(hours: float) -> str:
+    then = datetime.now(timezone.utc) - timedelta(hours=hours)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(("hours", "disclosed"), [(2.9, False), (3.1, True)])
+async def test_that_it_is_an_ai_is_said_again_every_three_hours(hours: float, disclosed: bool) -> None:
+    store = MemorySessions(max_sessions=9)
+    await store.create(Session("s", "Hi.", disclosed_at=hours_ago(hours)))
+    async with running(generators=[FakeGenerator()], sessions=store) as at, at.socket() as socket:
+        await hello(socket, session_id="s")
+        await send(socket, type="message", text="hello there", client_id="c1")
+        first = [frame["type"] for frame in await until_type(socket, "done")]
+        await send(socket, type="message", text="hello again", client_id="c2")
+        second = [frame["type"] for frame in await until_type(socket, "done")]
+    assert ("disclosure" in first) == disclosed
+    assert not disclosed or first.index("disclosure") < first.index("delta")
+    assert "disclosure" not in second
+
+
+async def test_conversations_past_the_retention_period_are_deleted_at_the_start(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    store = session_store(url)
+    await store.open()
+    for name, hours in (("old", 24 * 8), ("young", 24 * 6)):
+        await store.create(Session(name, "Hi.", updated_at=hours_ago(hours)))
+    await store.aclose()
+    async with running(settings=Settings(port=0, sessions=url, retention_days=7)) as at:
+        while (await at.http.get("/v1/sessions/old")).status_code != 404:  # noqa: ASYNC110  # the sweep begins with the server
+            await asyncio.sleep(0.01)
+        assert (await at.http.get("/v1/sessions/young")).status_code == 200
+
+
+async def test_a_turn_without_listeners_is_stopped_after_its_grace_and_goes_on_when_one_returns() -> None:
+    generator = FakeGenerator(gates={2: asyncio.Event()})
+    async with running(generators=[generator]) as at:
+        session_id = (await at.http.post("/v1/sessions")).json()["session_id"]
+        session, listener = await at.live.join(session_id)
+        async with at.socket() as socket:
+            await hello(socket, session_id=session_id)
+            await send(socket, type="message", text="hello there", client_id="c1")
+            await generator.waiting.wait()
+            at.live.leave(session, listener)
+            assert session.grace is None  # the socket still listens
+        while session.listeners:  # noqa: ASYNC110  # closing crosses a socket
+            await asyncio.sleep(0.01)
+        assert session.grace is not None
+        assert session.grace.when() - asyncio.get_running_loop().time() == pytest.approx(GRACE_SECONDS, abs=5)
+        session, listener = await at.live.join(session_id)
+        assert session.grace is None
+        at.live.leave(session, listener)
+        session.stop()  # what the grace does when it is over
+        await asyncio.wait_for(generator.aborted.wait(), 20)
+        assert session.turn is None or await asyncio.wait_for(session.turn.done, 20)
+        assert session.grace is None
+
+
+async def test_a_listener_that_does_not_read_is_cut_off_and_others_are_not() -> None:
+    session = LiveSession("s", 0)
+    slow, quick = Listener(), Listener()
+    session.listeners = {slow, quick}
+    seen: list[int] = []
+
+    async def read() -> None:
+        async for item in quick:
+            assert isinstance(item, Frame)
+            seen.append(item.seq)
+
+    reading = asyncio.create_task(read())
+    for _ in range(1500):
+        session.publish(Disclosure("x"))
+        await asyncio.sleep(0)
+    quick.close()
+    await reading
+    assert (slow.lagging, quick.lagging) == (True, False)
+    assert seen == list(range(1, 1501))
+    assert [item async for item in slow] == []
+
+
+def test_frames_are_kept_ten_minutes_and_a_resumption_after_that_is_incomplete() -> None:
+    session = LiveSession("s", 0)
+    for _ in range(3):
+        session.publish(Disclosure("x"))
+    assert [frame.seq for frame in session.missed(1)[0]] == [2, 3]
+    session.forget_old_frames(session.frames[-1].at + FRAME_SECONDS - 1)
+    assert session.missed(0)[1]
+    session.forget_old_frames(session.frames[-1].at + FRAME_SECONDS + 1)
+    assert session.missed(0) == ([], False)
+    assert session.missed(3) == ([], True)
+
+
+async def test_an_answer_for_a_deleted_conversation_is_an_end_with_error_and_stores_nothing() -> None:
+    generator = FakeGenerator(gates={1: asyncio.Event()})
+    store = MemorySessions(max_sessions=9)
+    await store.create(Session("s", "Hi."))
+    async with running(generators=[generator], sessions=store) as at, at.socket() as socket:
+        await hello(socket, session_id="s")
+        await send(socket, type="message", text="hello there", client_id="c1")
+        await generator.waiting.wait()
+        await store.delete("s")  # behind the server's back
+        generator.gates[1].set()
+        done = (await until_type(socket, "done"))[-1]
+        with pytest.raises(NotFound):
+            await store.load("s")
+    assert done["finish_reason"] == "error"
+
+
+async def test_two_clients_that_open_an_interrupted_conversation_get_one_answer() -> None:
+    generator = FakeGenerator()
+    store = MemorySessions(max_sessions=9)
+    await store.create(Session("s", "Hi."))
+    await store.add_user_message("s", Message("m", "user", "are you there?", client_id="c1"), last_seq=1)
+    async with running(generators=[generator], sessions=store) as at, at.socket() as one, at.socket() as two:
+        await asyncio.gather(hello(one, session_id="s", last_seq=1), hello(two, session_id="s", last_seq=1))
+        for socket in (one, two):
+            assert (await receive(socket))["type"] == "resumed"
+            assert (await until_type(socket, "done"))[-1]["message_id"] == "m"
+        stored = (await store.load("s")).messages
+    assert len(generator.asked) == 1
+    assert [message.role for message in stored] == ["user", "assistant"]
