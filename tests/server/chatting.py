@@ -15,6 +15,7 @@ import httpx2
 from empathetic_server import Settings, create_app
 from empathetic_server.__main__ import Server, configure
 from empathetic_server.engines.protocols import Chunk, GenerationRequest
+from empathetic_server.errors import BackendUnavailable
 from empathetic_server.live import LiveSessions
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -42,6 +43,8 @@ class FakeGenerator:
         return len(text.split())
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
+        if not self.is_ready:
+            raise BackendUnavailable("closed")
         self.asked.append(request)
         ended = False
         try:
@@ -62,7 +65,7 @@ class FakeGenerator:
         return self.is_ready
 
     async def aclose(self) -> None:
-        pass
+        self.is_ready = False
 
 
 @dataclass
