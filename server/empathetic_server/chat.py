@@ -147,12 +147,13 @@ class ChatService:
         store = self.store(session_id)
         conversation = await store.load(session_id)
         messages = _until_message(conversation, message_id)
+        replaced = [message.text for message in conversation.messages[len(messages) :] if message.role == "assistant"]
         session = conversation.session
         user_name, moment = await self._learn_name(store, session, messages)
         disclosed_at = now() if _seconds_since(session.disclosed_at) >= persona.DISCLOSURE_INTERVAL_S else None
         if disclosed_at:
             yield Disclosure(persona.DISCLOSURE)
-        answering = self.responder.respond(messages, reply_id=reply_id, stop=stop, user_name=user_name, moment=moment)
+        answering = self.responder.respond(messages, reply_id=reply_id, stop=stop, user_name=user_name, moment=moment, replaced=replaced)
         async with aclosing(answering):
             async for happening in answering:
                 if not isinstance(happening, Answer):

@@ -100,6 +100,7 @@ class Responder:
         stop: asyncio.Event,
         user_name: str | None = None,
         moment: Moment = "ordinary",
+        replaced: Sequence[str] = (),
         sampling: Sampling = PERSONA_SAMPLING,
     ) -> AsyncGenerator[Answering, None]:
         """Answer the last of the messages, which is the user's.
@@ -110,6 +111,7 @@ class Responder:
             stop: when set, generation is aborted and the answer is what was shown until then.
             user_name: what the person wants to be called.
             moment: what the person just did besides telling.
+            replaced: replies that this one stands in for, and should not repeat.
             sampling: how tokens are drawn.
         """
         progress = _Progress()
@@ -126,7 +128,7 @@ class Responder:
         if emotion is not None:
             yield EmotionDetected(message.message_id, emotion)
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
-        plan = _plan(messages, emotion, trajectory, moment)
+        plan = replace(_plan(messages, emotion, trajectory, replaced), moment=moment, seed=reply_id)
         if not safety.is_crisis:
             task = _Task(messages, plan, emotion, user_name, sampling, stop)
             async with aclosing(self._write(task, progress)) as pieces:
@@ -250,11 +252,10 @@ def _turn(message: Message) -> Turn:
     return Turn(message.message_id, emotion["primary"], emotion["valence"])
 
 
-def _plan(messages: Sequence[Message], emotion: Mapping[str, Any] | None, trajectory: Trajectory, moment: Moment) -> ReplyPlan:
+def _plan(messages: Sequence[Message], emotion: Mapping[str, Any] | None, trajectory: Trajectory, replaced: Sequence[str]) -> ReplyPlan:
     group = "neutral" if emotion is None else EMOTION_GROUP[emotion["primary"]]
     replies = [message for message in messages if message.role == "assistant"]
     previous: list[Strategy] = [strategy for reply in replies for strategy in get_args(Strategy) if strategy == reply.strategy]
-    strategy = choose_strategy(
-        group=group, stage=trajectory.stage, state=trajectory.state, asks="?" in messages[-1].text, previous=previous
-    )
-    return ReplyPlan(group, trajectory.stage, trajectory.state, strategy, moment, tuple(reply.text for reply in replies))
+    stage, state = trajectory.stage, trajectory.state
+    strategy = choose_strategy(group=group, stage=stage, state=state, asks="?" in messages[-1].text, previous=previous)
+    return ReplyPlan(group, stage, state, strategy, used=(*(reply.text for reply in replies), *replaced))

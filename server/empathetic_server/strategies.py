@@ -25,6 +25,7 @@ class ReplyPlan:
     Attributes:
         group: the group of the strongest emotion; neutral where no classifier answered.
         used: the replies of this conversation so far, oldest first; a written reply does not repeat one.
+        seed: what written replies vary by where nothing else tells them apart, so that not every conversation begins alike.
     """
 
     group: EmotionGroup
@@ -33,6 +34,7 @@ class ReplyPlan:
     strategy: Strategy
     moment: Moment = "ordinary"
     used: tuple[str, ...] = ()
+    seed: str = ""
 
 
 # What suits each stage, best first. Nobody who has just begun to tell wants advice; later on, nobody wants only questions.

@@ -35,5 +35,4 @@ def _wear(pair: tuple[str, str], plan: ReplyPlan) -> tuple[int, int, int]:
 
 def _rank(reply: str, plan: ReplyPlan) -> int:
     """Return a number that looks like chance and is not: `random` would make replies untestable, `hash` differs from run to run."""
-    seed = plan.used[0] if plan.used else f"{plan.group} {plan.strategy}"
-    return crc32(f"{seed}|{reply}".encode())
+    return crc32(f"{plan.seed}|{reply}".encode())

@@ -307,6 +307,19 @@ async def test_regenerating_replaces_the_reply_and_what_followed() -> None:
     assert (unknown.status_code, a_message.status_code) == (404, 404)
 
 
+async def test_written_replies_differ_when_regenerated_and_from_conversation_to_conversation() -> None:
+    async with running() as at:
+        first = await say(at, "I had a terrible day")
+        path, reply = f"/v1/sessions/{first['session_id']}", first
+        replies = [first["reply"]]
+        for _ in range(5):
+            reply = (await at.http.post(f"{path}/regenerate", json={"reply_id": reply["reply_id"]})).json()
+            assert reply["reply"] != replies[-1]
+            replies.append(reply["reply"])
+        openings = {(await say(at, "I had a terrible day"))["reply"] for _ in range(20)}
+    assert len(openings) > 5
+
+
 async def test_editing_a_message_drops_what_followed_and_answers_anew() -> None:
     generator = FakeGenerator()
     async with running(generators=[generator]) as at:
