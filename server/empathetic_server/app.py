@@ -56,7 +56,7 @@ def create_app(
     engine = classifier or load_embedded(settings, metrics)
     writers = _generators(settings) if generators is None else generators
     chat = ChatService(
-        Responder(engine, writers, metrics),
+        Responder(engine, writers, metrics, settings.locale),
         sessions or session_store(settings.sessions),
         MemorySessions(max_sessions=_TEMPORARY_SESSIONS),
         metrics,

@@ -21,7 +21,6 @@ from .events import Ack, Delta, Done
 from .frames import Frame, Listener, LiveSession, Turn
 from .metrics import Metrics
 from .responder import Answer, Answering
-from .safety import assess
 from .sessions.protocols import Message
 from .trajectory import follow
 
@@ -84,7 +83,7 @@ class LiveSessions:
             return turn
         if session.turn is not None:
             raise SessionBusy("a turn is running in this session")
-        self._admit(request.text if isinstance(request, Say | Edit) else "")
+        self._admit([Message("", "user", request.text)] if isinstance(request, Say | Edit) else [])
         session.turn = turn
         task = asyncio.create_task(self._run(session, turn))
         self._tasks.add(task)
@@ -96,7 +95,7 @@ class LiveSessions:
         self, messages: Sequence[Message], *, reply_id: str, stop: asyncio.Event, sampling: Sampling
     ) -> AsyncGenerator[Answering, None]:
         """Answer a conversation that is not kept here; raises as `begin`, before the first event."""
-        self._admit(messages[-1].text)
+        self._admit(messages)
         self._unkept += 1
         try:
             async with aclosing(self.chat.responder.respond(messages, reply_id=reply_id, stop=stop, sampling=sampling)) as answering:
@@ -180,11 +179,11 @@ class LiveSessions:
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.chat.aclose()
 
-    def _admit(self, text: str) -> None:
+    def _admit(self, messages: Sequence[Message]) -> None:
         """Refuse a turn when there is no room for it; a person in danger is always answered."""
         if self.is_draining:
             raise BackendUnavailable("the server is stopping", retry_after_s=1)
-        if self._running() >= self._max_turns and not assess(text).is_crisis:
+        if self._running() >= self._max_turns and not (messages and self.chat.responder.assess(messages).is_crisis):
             raise Overloaded("too many replies are being written", retry_after_s=2)
 
     def _running(self) -> int:

@@ -60,6 +60,9 @@ class Metrics:
         self.degraded = Counter(
             "empathetic_degraded_total", "Times that a part failed and a turn went on without it.", ["part"], registry=self.registry
         )
+        self.crisis_referrals = Counter(
+            "empathetic_crisis_referrals_total", "Messages answered with crisis contacts.", ["level"], registry=self.registry
+        )
         self.listeners = Gauge("empathetic_listeners", "Clients that follow a chat session now.", registry=self.registry)
         self.running_turns = Gauge("empathetic_running_turns", "Chat turns running now.", registry=self.registry)
         self.purged_sessions = Counter(

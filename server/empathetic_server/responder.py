@@ -23,7 +23,7 @@ from .events import Delta, EmotionDetected, FinishReason, SafetyRaised
 from .metrics import Metrics
 from .prompting import build_prompt, name_was_used
 from .reply_cleaning import ReplyCleaner
-from .safety import Assessment, assess, crisis_reply
+from .safety import Assessment, Locale, assess
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
 from .streams import until
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Room for the three sentences that a reply may have, the cleaner ends it earlier; drawn as in the original: lively, without wandering.
 PERSONA_SAMPLING = Sampling(max_tokens=160, temperature=0.7, top_p=0.92)
+# The model may answer at `concern`; the contacts are shown beside its reply.
+_CONCERN_NOTE = "They may be going through something dark: be gentle, stay with them, and ask how safe they feel."
 # Of the window, left unused: templates add tokens that no counter sees.
 _TEMPLATE_TOKENS = 32
 # A chat waits no longer for its emotion: the reply matters more.
@@ -84,13 +86,20 @@ class Responder:
         classifier: detects emotions; while it fails, replies go on without.
         generators: asked in turn; behind them stand the written replies, which always answer.
         metrics: where turns are counted.
+        locale: whose crisis contacts are named.
     """
 
-    def __init__(self, classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], metrics: Metrics) -> None:
+    def __init__(self, classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], metrics: Metrics, locale: Locale) -> None:
         self._classifier = classifier
         self._generators = tuple(generators)
         self._written = WrittenGenerator()
         self._metrics = metrics
+        self._locale = locale
+
+    def assess(self, messages: Sequence[Message]) -> Assessment:
+        """Assess a conversation whose last message is the user's; needs nothing but the texts."""
+        said = [message.text for message in messages if message.role == "user"]
+        return assess(said, self._locale, crisis_replies=sum(message.finish_reason == "crisis" for message in messages))
 
     async def respond(
         self,
@@ -116,21 +125,23 @@ class Responder:
         """
         progress = _Progress()
         message = messages[-1]
-        safety = assess(message.text)
+        safety = self.assess(messages)
         finish_reason: FinishReason = "error"
         if safety.level != "none":
             yield SafetyRaised(safety.level, safety.resources)
-        if safety.is_crisis:  # before the classifier, which may be slow or down
+            self._metrics.crisis_referrals.labels(safety.level).inc()
+        if safety.reply is not None:  # before the classifier, which may be slow or down
             finish_reason = "crisis"
-            progress.add(crisis_reply(sum(earlier.finish_reason == "crisis" for earlier in messages)))
-            yield Delta(reply_id, progress.pieces[0])
+            progress.add(safety.reply)
+            yield Delta(reply_id, safety.reply)
         emotion = await self._emotion(message.text, progress)
         if emotion is not None:
             yield EmotionDetected(message.message_id, emotion)
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
         plan = replace(_plan(messages, emotion, trajectory, replaced), moment=moment, seed=reply_id)
         if not safety.is_crisis:
-            task = _Task(messages, plan, emotion, user_name, sampling, stop)
+            notes = () if safety.level == "none" else (_CONCERN_NOTE,)
+            task = _Task(messages, plan, emotion, user_name, notes, sampling, stop)
             async with aclosing(self._write(task, progress)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, _Ending):
@@ -189,6 +200,7 @@ class Responder:
             plan=task.plan,
             emotion=task.emotion,
             user_name=task.user_name,
+            notes=task.notes,
             budget=generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS,
             count_tokens=generator.count_tokens,
         )
@@ -232,6 +244,7 @@ class _Task:
     plan: ReplyPlan
     emotion: Mapping[str, Any] | None
     user_name: str | None
+    notes: tuple[str, ...]
     sampling: Sampling
     stop: asyncio.Event
 

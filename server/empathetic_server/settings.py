@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .safety import Locale
+
 
 class Settings(BaseSettings):
     """All settings; each is the environment variable EMPATHETIC_<NAME>. The defaults serve the committed model."""
@@ -37,6 +39,7 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
     max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")
+    locale: Locale = Field(default="international", description="whose crisis contacts are named: us, gb, ie, ca, au, in or international")
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
 

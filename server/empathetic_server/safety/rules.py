@@ -1,0 +1,87 @@
+"""Decides how much danger a message tells of, without any model. Pure; knows no conversation.
+
+    text ─► normalized ─► idioms out ─► clauses ─► rules, each checked for negation, past, study and news ─► level and reasons
+
+The level is the highest that any clause has. A joke ("lol", "just kidding") lowers nothing. What is denied ("I would never …") counts
+no more than what is long past, or what is told of the dead; somebody near who is in danger counts as much as the person who writes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .lexicon import (
+    BEREAVED,
+    FIRST_PERSON,
+    IDIOMS,
+    INTENT,
+    LANGUAGES,
+    NEGATION,
+    PAST,
+    RULES,
+    SOON,
+    STILL,
+    STUDY,
+    THIRD_PERSON,
+    Level,
+    Rule,
+)
+from .normalizing import normalize
+
+LEVELS: tuple[Level, ...] = ("none", "concern", "high", "imminent")
+_CLAUSE = re.compile(r"[.!?;\n]+|, | but ")
+_HIGH = LEVELS.index("high")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the rules found in one text.
+
+    Attributes:
+        reasons: codes of the rules that decided; never text.
+        language: of the statement; its contacts and reply are in that language.
+    """
+
+    level: Level
+    reasons: tuple[str, ...] = ()
+    language: str = "en"
+
+
+def find_danger(text: str) -> Finding:
+    """Read a whole text."""
+    plain = IDIOMS.sub(" ", _in_clauses(normalize(text)))
+    for language, pattern in LANGUAGES.items():
+        if pattern.search(plain):
+            return Finding("high", (f"direct_{language}",), language)
+    found = [(rule.level, rule.code) for rule in RULES for match in rule.pattern.finditer(plain) if _counts(rule, match, plain)]
+    if THIRD_PERSON.search(plain) and not BEREAVED.search(plain) and not STUDY.search(plain) and not PAST.search(plain):
+        found.append(("high", "third_person"))
+    if not found:
+        return Finding("none")
+    level = max((level for level, _ in found), key=LEVELS.index)
+    reasons = tuple(sorted({code for found_level, code in found if found_level == level}))
+    if level == "high" and any(code in _INTENDED for code in reasons) and INTENT.search(plain) and SOON.search(plain):
+        return Finding("imminent", (*reasons, "time"))
+    return Finding(level, reasons)
+
+
+# With a time, these are a plan.
+_INTENDED = frozenset({"self_kill", "end_life", "want_to_die", "suicidal_noun", "self_harm", "farewell"})
+
+
+def _in_clauses(text: str) -> str:
+    """Put a full stop where a clause ends, so that what is denied or past in one says nothing of the next."""
+    return _CLAUSE.sub(" . ", text).strip()
+
+
+def _counts(rule: Rule, match: re.Match[str], plain: str) -> bool:
+    """Tell whether a match means what its rule says."""
+    begin = plain.rfind(" . ", 0, match.start()) + 1
+    end = plain.find(" . ", match.end())
+    before, clause = plain[max(0, begin) : match.start()], plain[max(0, begin) : end if end >= 0 else len(plain)]
+    if rule.negatable and NEGATION.search(before):
+        return False
+    if PAST.search(plain) and not STILL.search(clause):
+        return False
+    return not (STUDY.search(plain) and (rule.is_noun or not FIRST_PERSON.search(clause)))
