@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `render`."""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `render`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, examples, quality, report
+from . import classifier, examples, quality, report, safety
 
 _RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
 # Document → the tables in it.
-_DOCUMENTS = {Path("README.md"): ("example", "classifier", "quality", "sentences"), Path("docs/model.md"): ("quality", "labels")}
+_DOCUMENTS = {
+    Path("README.md"): ("example", "classifier", "quality", "sentences"),
+    Path("docs/model.md"): ("quality", "labels"),
+    Path("docs/safety.md"): ("safety",),
+}
 
 
 def main() -> None:
@@ -36,6 +40,9 @@ def main() -> None:
         elif arguments.benchmark == "examples":
             content = examples.run(arguments.model, arguments.server_python, arguments.output or _RESULTS / "examples.json")
             print(report.sentence_table(content))
+        elif arguments.benchmark == "safety":
+            output = arguments.output or _RESULTS / "safety.json"
+            print(safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, output)))
         else:
             render(Path(), check=arguments.check)
     except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
@@ -56,6 +63,7 @@ def render(root: Path, *, check: bool) -> None:
         "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
+        "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
     }
     for name, wanted in _DOCUMENTS.items():
         path = root / name
@@ -79,13 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
     sentences = commands.add_parser("examples", help="the answers that the README shows")
-    for command in (speed, sentences):
+    crisis = commands.add_parser("safety", help="what the crisis check finds, and what it should not")
+    crisis.add_argument("--data", type=Path, help="folder with GoEmotions' dev.tsv, for false alarms on everyday texts")
+    for command in (speed, sentences, crisis):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
             help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
         )
-    for command in (speed, good, sentences):
+    for command in (speed, good, sentences, crisis):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")
