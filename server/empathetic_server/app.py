@@ -89,7 +89,7 @@ def create_app(
     app.include_router(sessions_router(live))
     app.include_router(websocket_router(live))
     app.include_router(openai_router(live))
-    app.include_router(operations_router(engine, writers, live, metrics))
+    app.include_router(operations_router(engine, writers, live, metrics, settings.locale))
     _serve_documentation(app)
     return app
 

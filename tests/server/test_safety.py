@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from typing import get_args
 
 import pytest
-from empathetic_server.safety import assess, find_danger
+from empathetic_server.safety import assess, find_danger, protocol_page
 from empathetic_server.safety.contacts import CHILD_CONTACTS, CONTACTS, LANGUAGE_CONTACTS, Locale
 from empathetic_server.safety.lexicon import LANGUAGES, RULES
 from empathetic_server.safety.replies import REPLIES, TRANSLATED
@@ -139,3 +140,16 @@ def test_the_phrases_are_at_least_three_hundred_and_no_phrase_is_in_both_halves(
     locked, tuning = ({text for _, _, text in table(name)} for name in ("locked.tsv", "tuning.tsv"))
     assert len(locked) + len(tuning) >= 300
     assert not locked & tuning
+
+
+def test_every_contact_has_a_name_a_way_and_an_https_address() -> None:
+    for contact in (*(one for many in (*CONTACTS.values(), *LANGUAGE_CONTACTS.values()) for one in many), *CHILD_CONTACTS.values()):
+        assert set(contact) == {"name", "contact", "url"}
+        assert contact["url"].startswith("https://")
+
+
+@pytest.mark.parametrize("locale", get_args(Locale))
+def test_the_published_protocol_names_the_contacts_of_its_locale(locale: Locale) -> None:
+    page = protocol_page(locale)
+    assert all(html.escape(contact["contact"]) in page for contact in (*CONTACTS[locale], CHILD_CONTACTS[locale]))
+    assert "$" not in page

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ..engines.protocols import EmotionClassifier, ReplyGenerator
 from ..live import LiveSessions
 from ..metrics import Metrics
+from ..safety import Locale, protocol_page
 from .context import json_response
 
 
 def operations_router(
-    classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], live: LiveSessions, metrics: Metrics
+    classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], live: LiveSessions, metrics: Metrics, locale: Locale
 ) -> APIRouter:
-    """Build `/livez`, `/readyz` and `/metrics`."""
+    """Build `/livez`, `/readyz`, `/metrics` and `/crisis-protocol`."""
     router = APIRouter()
 
     @router.get("/livez", summary="The process is up", response_class=Response)
@@ -39,6 +40,12 @@ def operations_router(
         status = "draining" if live.is_draining else ("ready" if all_ready else "degraded")
         unusable = status == "draining" or not engines["sessions"]["ready"]
         return json_response({"status": status, "engines": engines}, 503 if unusable else 200)
+
+    page = protocol_page(locale)
+
+    @router.get("/crisis-protocol", summary="What happens when somebody may be in danger", response_class=HTMLResponse)
+    async def crisis_protocol() -> HTMLResponse:
+        return HTMLResponse(page)
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics_text() -> Response:

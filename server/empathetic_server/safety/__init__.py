@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .assessment import Assessment, assess
 from .contacts import Locale
+from .protocol import protocol_page
 from .rules import find_danger
 
-__all__ = ["Assessment", "Locale", "assess", "find_danger"]
+__all__ = ["Assessment", "Locale", "assess", "find_danger", "protocol_page"]

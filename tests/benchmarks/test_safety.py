@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from empathetic_bench.safety import _count, table, wilson
+
+
+def test_wilson_holds_for_none_and_all() -> None:
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
+    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-3)  # Newcombe, 1998, table I
+
+
+def test_counts_hold_rows_and_kinds_and_no_text() -> None:
+    rows = [
+        ("direct", "imminent", "canary one"),
+        ("direct", "high", "canary two"),
+        ("figurative", "none", "canary three"),
+        ("passive", "concern", "x"),
+    ]
+    counted = _count(rows, ["high", "concern", "high", "imminent"])
+    assert {kind: (count["right"], count["total"]) for kind, count in counted["kinds"].items()} == {
+        "direct": (1, 2),
+        "figurative": (0, 1),
+        "passive": (1, 1),
+    }
+    assert [(error["row"], error["found"]) for error in counted["errors"]] == [(3, "concern"), (4, "high")]
+    assert "canary" not in str(counted)
+    shown = table(
+        {"halves": {"locked": counted, "tuning": counted}, "everyday": {"name": "E", "levels": {"none": 98, "high": 2}}, "command": "c"}
+    )
+    assert "| figurative | no alarm | 0/1" in shown
+    assert "2.00 %" in shown
