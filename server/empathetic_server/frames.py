@@ -30,15 +30,22 @@ class Frame:
 
 
 class Listener:
-    """One client's view of a session: what has been put in, in order. `lagging` tells that it read too slowly and was cut off."""
+    """One client's view of a session: what has been put in, in order. `lagging` tells that it read too slowly and was cut off.
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Frame | str | None] = asyncio.Queue()
+    Args:
+        first: what the client receives before anything else, however much that is.
+    """
+
+    def __init__(self, *first: Frame | str) -> None:
         self.lagging = False
+        self._queue: asyncio.Queue[Frame | str | None] = asyncio.Queue()
+        self._limit = _LISTENER_FRAMES + len(first)
+        for item in first:
+            self._queue.put_nowait(item)
 
     def put(self, item: Frame | str) -> None:
         """Add a frame, or the text of an unnumbered one."""
-        if self._queue.qsize() >= _LISTENER_FRAMES:
+        if self._queue.qsize() >= self._limit:
             self.lagging = True
             self.close()
         if not self.lagging:

@@ -118,14 +118,11 @@ class LiveSessions:
             NotFound: no such session.
         """
         session = await self._live(session_id)
-        listener = Listener()
-        if ready is not None:
-            listener.put(ready)
+        first: list[Frame | str] = [] if ready is None else [ready]
         if last_seq is not None:
             missed, complete = session.missed(last_seq)
-            listener.put(orjson.dumps({"type": "resumed", "replayed": len(missed), "complete": complete}).decode())
-            for frame in missed:
-                listener.put(frame)
+            first += [orjson.dumps({"type": "resumed", "replayed": len(missed), "complete": complete}).decode(), *missed]
+        listener = Listener(*first)
         session.listeners.add(listener)
         session.keep_turn()
         self._metrics.listeners.inc()

@@ -99,6 +99,19 @@ async def test_a_listener_that_does_not_read_is_cut_off_and_others_are_not() -> 
     assert [item async for item in slow] == []
 
 
+async def test_a_long_replay_is_no_slow_reading() -> None:
+    async with running(generators=[FakeGenerator()]) as at:
+        session_id = (await at.http.post("/v1/sessions")).json()["session_id"]
+        session, listener = await at.live.join(session_id)
+        at.live.leave(session, listener)
+        for _ in range(1500):
+            session.publish(Disclosure("x"))
+        async with at.socket() as socket:
+            await hello(socket, session_id=session_id, last_seq=0)
+            assert (await receive(socket))["replayed"] == 1500
+            assert [(await receive(socket))["seq"] for _ in range(1500)] == list(range(1, 1501))
+
+
 def test_frames_are_kept_ten_minutes_and_a_resumption_after_that_is_incomplete() -> None:
     session = LiveSession("s", 0)
     for _ in range(3):

@@ -27,6 +27,8 @@ _MINOR = re.compile(
     r"| but | years| yo))"
 )
 
+_DIGIT = re.compile(r"\d")
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -66,7 +68,7 @@ def assess(texts: Sequence[str], locale: Locale, *, crisis_replies: int = 0) -> 
     finding = _with_earlier(own, texts[:-1])
     if finding.level == "none":
         return Assessment("none")
-    is_minor = any(_MINOR.search(normalize(text)) for text in texts)
+    is_minor = any(_MINOR.search(normalize(text)) for text in texts if _DIGIT.search(text))
     contacts = contacts_for(locale, finding.language, is_minor=is_minor)
     reply = None
     if finding.level in ("high", "imminent"):
