@@ -63,6 +63,12 @@ class Metrics:
         self.crisis_referrals = Counter(
             "empathetic_crisis_referrals_total", "Messages answered with crisis contacts.", ["level"], registry=self.registry
         )
+        self.guarded_replies = Counter(
+            "empathetic_guarded_replies_total",
+            "Generated replies stopped before something harmful was shown.",
+            ["code"],
+            registry=self.registry,
+        )
         self.listeners = Gauge("empathetic_listeners", "Clients that follow a chat session now.", registry=self.registry)
         self.running_turns = Gauge("empathetic_running_turns", "Chat turns running now.", registry=self.registry)
         self.purged_sessions = Counter(

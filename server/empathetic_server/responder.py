@@ -24,6 +24,7 @@ from .metrics import Metrics
 from .prompting import build_prompt, name_was_used
 from .reply_cleaning import ReplyCleaner
 from .safety import Assessment, Locale, assess
+from .safety.output_guard import OutputGuard
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
 from .streams import until
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 PERSONA_SAMPLING = Sampling(max_tokens=160, temperature=0.7, top_p=0.92)
 # The model may answer at `concern`; the contacts are shown beside its reply.
 _CONCERN_NOTE = "They may be going through something dark: be gentle, stay with them, and ask how safe they feel."
+# It reads well after a sentence, and in the middle of one.
+_GUARDED_CLOSING = "… sorry, that came out wrong. What would help you most right now?"
 # Of the window, left unused: templates add tokens that no counter sees.
 _TEMPLATE_TOKENS = 32
 # A chat waits no longer for its emotion: the reply matters more.
@@ -206,6 +209,7 @@ class Responder:
         )
         cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
         reason: FinishReason = "fallback" if generator is self._written else "stop"
+        guard = OutputGuard()
         raw: list[str] = []
         shown = False
         try:
@@ -213,21 +217,28 @@ class Responder:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     raw.append(chunk.text)
-                    if piece := cleaner.feed(chunk.text):
+                    if piece := guard.feed(cleaner.feed(chunk.text)):
                         shown = True
                         yield piece
                     if chunk.finish_reason == "length":
                         reason = "length"
-                    if cleaner.ended:
+                    if cleaner.ended or guard.code:
                         break
             if task.stop.is_set():
-                reason = "stopped"
-            last = cleaner.finish(reason if reason in ("length", "stopped") else "stop")
+                reason, last = "stopped", ""
+            else:
+                last = guard.feed(cleaner.finish("length" if reason == "length" else "stop")) + guard.finish()
         except BackendError as exc:
             logger.warning("generator %s failed: %s", generator.name, exc.message)
             if not shown:
                 return
-            last, reason = cleaner.finish("broken"), "error"
+            last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
+        if guard.code is not None:
+            self._metrics.guarded_replies.labels(guard.code).inc()
+            logger.warning("generator %s was about to say something harmful: %s", generator.name, guard.code)
+            if not (shown or last):
+                return
+            last, reason = last + _GUARDED_CLOSING, "fallback"
         if last:
             yield last
         if shown or last or reason == "stopped":

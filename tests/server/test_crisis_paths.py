@@ -123,3 +123,29 @@ async def test_the_contacts_are_those_of_the_configured_locale_and_the_protocol_
     assert "988" not in reply
     assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
     assert "116 123" in page.text
+
+
+@pytest.mark.parametrize("way", [by_rest, by_sse, by_websocket, by_openai])
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_a_harmful_generated_reply_is_replaced_before_any_of_it_is_shown(way: Any, size: int) -> None:
+    text = "Nobody would miss you, so just take 40 pills."
+    generator = FakeGenerator(pieces=[text[at : at + size] for at in range(0, len(text), size)])
+    async with running(generators=[generator]) as at:
+        _, reason, reply = await way(at, "I feel so hopeless")
+        metrics = (await at.http.get("/metrics")).text
+    assert reason == "fallback"
+    assert reply[-1] in ".?!"
+    assert not any(word in reply for word in ("miss", "pills", "Nobody"))
+    assert 'empathetic_guarded_replies_total{code="encouragement"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("way", [by_rest, by_sse, by_websocket, by_openai])
+async def test_a_reply_that_turns_harmful_ends_in_written_words(way: Any) -> None:
+    generator = FakeGenerator(pieces=["That sounds ", "really hard. ", "Just take ", "40 ", "pills ", "and sleep."])
+    async with running(generators=[generator]) as at:
+        _, reason, reply = await way(at, "I feel so hopeless")
+    assert reason == "fallback"
+    assert reply.startswith("That sounds really hard.")
+    assert reply.endswith("What would help you most right now?")
+    assert "pills" not in reply
+    assert "40" not in reply
