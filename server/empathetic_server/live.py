@@ -204,8 +204,9 @@ class LiveSessions:
         except EmpatheticError as exc:
             turn.accepted.set_exception(exc)
         except Exception:
-            logger.exception("a turn failed before its message was stored")
-            turn.accepted.set_exception(InternalError("an internal error; the log has it"))
+            logger.exception("a turn could not be run")
+            if not turn.accepted.done():
+                turn.accepted.set_exception(InternalError("an internal error; the log has it"))
         finally:
             session.turn = None
             session.keep_turn()

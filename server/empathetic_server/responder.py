@@ -28,6 +28,7 @@ from .safety.output_guard import OutputGuard
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
 from .streams import until
+from .texts import readable
 from .trajectory import Trajectory, Turn, follow
 
 logger = logging.getLogger(__name__)
@@ -216,8 +217,8 @@ class Responder:
             chunks = until(task.stop.wait(), generator.stream(GenerationRequest(prompt, sampling, task.plan)))
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    raw.append(chunk.text)
-                    if piece := guard.feed(cleaner.feed(chunk.text)):
+                    raw.append(readable(chunk.text))
+                    if piece := guard.feed(cleaner.feed(raw[-1])):
                         shown = True
                         yield piece
                     if chunk.finish_reason == "length":

@@ -12,7 +12,12 @@ _LINE_ENDS = re.compile("\r\n?|[\u0085\u2028\u2029]")
 
 def clean(text: str) -> str:
     """Return the text as it is stored, classified and shown: plain line feeds, no control characters, no outer blanks."""
-    return _UNWANTED.sub("", _LINE_ENDS.sub("\n", text)).strip()
+    return readable(text).strip()
+
+
+def readable(text: str) -> str:
+    """Return a piece of text with plain line feeds and without control characters and lone surrogates; outer blanks stay."""
+    return _UNWANTED.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def clean_json(value: Any) -> Any:

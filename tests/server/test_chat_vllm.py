@@ -54,6 +54,7 @@ async def chatting(*scripts: Script) -> AsyncIterator[tuple[Running, ScriptedOpe
         pytest.param(refuses(503), "fallback", "", id="a server error"),
         pytest.param(answers("<|im_end|>", "User: hello"), "fallback", "", id="markers alone"),
         pytest.param(answers("Mira: That sounds hard. ", "User: yes\n"), "stop", "That sounds hard.", id="both sides of the talk"),
+        pytest.param(answers("That \x00sounds\ud83d hard\x1b. "), "stop", "That sounds hard.", id="characters that no store takes"),
         pytest.param(never_ends("That sounds hard. "), "stop", "That sounds hard. That sounds hard.", id="no end"),
     ],
 )
