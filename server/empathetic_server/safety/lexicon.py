@@ -65,7 +65,7 @@ RULES: tuple[Rule, ...] = (
         "imminent",
         r"(?:wrote|written|writing|left|finished) (?:my|the|a) (?:suicide |goodbye |farewell )(?:note|notes|letter|letters)",
         r"(?:im|i am|be) ending it (?:tonight|now|today|tomorrow)",
-        r"by (?:tomorrow|tonight|morning) i (?:will|ll|am going to) be (?:gone|dead)",
+        r"(?:soon|by (?:tomorrow|tonight|morning)) i (?:will|ll|am going to) be (?:gone|dead)",
         r"(?:this is my|tonight is the|today is the) (?:goodbye|last night|last day|night|day)\b[^.!?]{0,40}(?:end|kill|die|gone)",
         negatable=False,
     ),
@@ -79,6 +79,15 @@ RULES: tuple[Rule, ...] = (
         r"|kill me)(?! (?:for|of|laughing|from (?:laugh|embarrass|boredom)))",
         r"wish i (?:was|were) dead",
         r"rather be dead",
+        r"(?:want|going|need|ready|plan(?:ning)?|decided|prepared|guts|courage|about) to end it(?: all)?(?! (?:with|here|there"
+        r"|on (?:a|the)))",
+        r"i (?:should|would|might|could|will|wish i could) end it(?: all)?(?= (?:now|today|tonight|right)|[.,!?]|$)",
+        r"i (?:should|deserve to) (?:die|be dead)(?! (?:of|for))",
+        r"(?:feel|feeling|felt) like dying(?! (?:of|from|laughing))",
+        r"(?:hope|wish|wishing|hoping|pray|praying|so)(?: that)? i (?:can |could |would |will )?die(?! (?:of|for|before|laughing"
+        r"|in my sleep after))",
+        r"(?:wish|wishing) (?:i|you) (?:werent|wasnt|were not) alive",
+        r"(?:want|wish) (?:it|this|everything|my life|life|the pain) (?:all )?(?:to be|was|were) over(?! with)",
         r"want (?:it )?to (?:end|stop) (?:it )?for good",
         r"(?:want|wish) (?:out|to be gone) for good",
     ),
@@ -144,6 +153,7 @@ RULES: tuple[Rule, ...] = (
         r"|for) (?:go on|live|living|going on|be(?:ing)? (?:here|alive)|stay(?:ing)? (?:alive|here)|exist(?:ing)?"
         r"|keep(?:ing)? (?:going|living))(?: any ?more)?",
         r"(?:nothing|no one|nobody) (?:is )?(?:left )?(?:here )?to live for",
+        r"(?:lost|losing|have|has|having|got|no) (?:all |the |my |any )*will to (?:live|go on|keep going)(?: any ?more)?",
         r"life (?:isnt|is not|is no longer|aint) worth (?:living|it)",
         r"(?:done|finished|through) with (?:life|living|this life|existing)",
         r"(?:tired|sick|exhausted) of (?:living|being alive|life itself|existing)",
@@ -192,6 +202,10 @@ RULES: tuple[Rule, ...] = (
         r"(?:wish|want) (?:i could |to )?(?:just )?(?:disappear|vanish)",
         r"wish i (?:didnt exist|had never been born|was never born|wasnt here|wasnt born)",
         r"(?:cant|dont|do not|can not) see (?:a|any) future(?: for me| for myself)?",
+        r"(?:cant|can not|cannot|couldnt) (?:take|stand|handle|bear|deal with) (?:it|this|life|any of this|living) any ?more",
+        r"when (?:im|i am) (?:dead|gone)(?= |[.,!?]|$)(?! (?:to|for|on|from|at))",
+        r"(?:i )?(?:often |always |constantly )?(?:think|wonder|fantasi[sz]e|dream) (?:about|of) (?:my (?:own )?(?:death"
+        r"|funeral)|being dead|not existing|not being here)",
         r"dont care if i (?:wake up|live|die|ever wake up)",
         r"(?:im|i am|being|just|such) (?:just )?a burden",
         r"no ?(?:body|one) (?:needs|would (?:care|notice|miss me)(?: if i (?:was|were) gone)?)",
@@ -201,6 +215,11 @@ RULES: tuple[Rule, ...] = (
         r"there is no way out|theres no way out|no way out of this",
         negatable=False,
     ),
+)
+
+# The word alone, of the person who writes: not enough for an alarm, enough to show who helps.
+MENTION = Rule(
+    "mention", "concern", re.compile(r"(?<!\w)(?:suicid\w*|selfharm\w*|overdos(?:e|ing))(?! (?:squad|bomb\w*|on \w+))"), is_noun=True
 )
 
 # Somebody else, alive and near.

@@ -34,8 +34,19 @@ _TYPOS = {
 _PAIRS = ((re.compile(r"\bself[ -]?harm"), "selfharm"), (re.compile(r"\bmy self\b"), "myself"), (re.compile(r"\bsui cid"), "suicid"))
 
 
+# "don t", "i m": what is left of an apostrophe that something else has eaten.
+_TORN = re.compile(
+    r"\b(don|can|won|didn|doesn|isn|wouldn|couldn|shouldn|haven|hasn|wasn|weren|aren) (t)\b"
+    r"|\b(i|you|we|they|it|that|there|what|who|he|she) (m|s|re|ve|ll|d)\b"
+)
+# They change nothing but the weight of what they stand in.
+_FILLERS = re.compile(
+    r"\b(?:fuck(?:ing|in)?|freak(?:ing|in)|just|really|literally|honestly|seriously|actually|truly|so badly|so bad|kinda|sort of|kind of) "
+)
+
+
 def normalize(text: str) -> str:
-    """Return a text in small Latin letters without marks, zero-width and look-alike characters, l33t, spaced or repeated letters.
+    """Return a text in small Latin letters without marks, zero-width and look-alike characters, l33t, spaced or repeated letters, and without fillers.
 
     Apostrophes go ("dont"), other punctuation stays, for it ends a clause. Devanagari keeps its marks.
     """
@@ -46,9 +57,10 @@ def normalize(text: str) -> str:
     text = _SPACED.sub(lambda spelled: re.sub(r"[ .\-_]", "", spelled[0]), text)
     text = _REPEATED.sub(r"\1", text)
     text = re.sub(r"\w+", lambda word: _TYPOS.get(word[0], word[0]), text)
+    text = _TORN.sub(lambda torn: "".join(filter(None, torn.groups())), text)
     for pattern, plain in _PAIRS:
         text = pattern.sub(plain, text)
-    return re.sub(r"[ \t]+", " ", text)
+    return _FILLERS.sub("", re.sub(r"[ \t]+", " ", text))
 
 
 def _is_removed(character: str) -> bool:

@@ -17,6 +17,7 @@ from .lexicon import (
     IDIOMS,
     INTENT,
     LANGUAGES,
+    MENTION,
     NEGATION,
     PAST,
     RULES,
@@ -31,7 +32,8 @@ from .normalizing import normalize
 
 LEVELS: tuple[Level, ...] = ("none", "concern", "high", "imminent")
 _CLAUSE = re.compile(r"[.!?;\n]+|, | but ")
-_HIGH = LEVELS.index("high")
+# People write without full stops: what is said of years ago in one line says nothing of the next.
+_NEAR_CHARS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ def find_danger(text: str) -> Finding:
     found = [(rule.level, rule.code) for rule in RULES for match in rule.pattern.finditer(plain) if _counts(rule, match, plain)]
     if THIRD_PERSON.search(plain) and not BEREAVED.search(plain) and not STUDY.search(plain) and not PAST.search(plain):
         found.append(("high", "third_person"))
+    if not found and not BEREAVED.search(plain) and FIRST_PERSON.search(plain):
+        found = [(MENTION.level, MENTION.code) for match in MENTION.pattern.finditer(plain) if _counts(MENTION, match, plain)]
     if not found:
         return Finding("none")
     level = max((level for level, _ in found), key=LEVELS.index)
@@ -77,11 +81,12 @@ def _in_clauses(text: str) -> str:
 
 def _counts(rule: Rule, match: re.Match[str], plain: str) -> bool:
     """Tell whether a match means what its rule says."""
+    near = plain[max(0, match.start() - _NEAR_CHARS) : match.end() + _NEAR_CHARS]
     begin = plain.rfind(" . ", 0, match.start()) + 1
     end = plain.find(" . ", match.end())
     before, clause = plain[max(0, begin) : match.start()], plain[max(0, begin) : end if end >= 0 else len(plain)]
     if rule.negatable and NEGATION.search(before):
         return False
-    if PAST.search(plain) and not STILL.search(clause):
+    if PAST.search(near) and not STILL.search(clause):
         return False
-    return not (STUDY.search(plain) and (rule.is_noun or not FIRST_PERSON.search(clause)))
+    return not (STUDY.search(near) and (rule.is_noun or not FIRST_PERSON.search(clause)))
