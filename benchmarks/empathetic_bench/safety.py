@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
+import lzma
 import math
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,23 +29,28 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
     Args:
         model: directory of the classifier.
         server_python: interpreter that runs the server.
-        data: folder with GoEmotions' dev.tsv, whose texts are everyday ones; None leaves them out.
+        data: folder with GoEmotions' dev.tsv, whose texts are everyday ones, and crisis_train/ beside it; None leaves both out.
         output: result file.
         phrases: folder with locked.tsv and tuning.tsv.
 
     Raises:
         OSError, RuntimeError: a file is missing, or the server does not start or answer.
     """
+    posts = _held_back(data.parent / "crisis_train" / "twitter_suicidal_intention.csv.xz") if data else []
     tables = {half: _read(phrases / f"{half}.tsv") for half in ("locked", "tuning")}
     everyday = goemotions(data, "dev") if data else None
     settings = {"EMPATHETIC_MODEL_REPOSITORY": str(model.parent), "EMPATHETIC_GENERATOR": "written"}
     with running_server(server_python, **settings) as address:
         found = {half: asyncio.run(_levels(address, [text for _, _, text in rows])) for half, rows in tables.items()}
         alarms = asyncio.run(_levels(address, everyday.texts)) if everyday else []
+        told = asyncio.run(_levels(address, [text for text, _ in posts]))
     content = {
         "benchmark": "safety",
         **environment.describe(("aiohttp",)),
         "halves": {half: _count(rows, found[half]) for half, rows in tables.items()},
+        "posts": {label: Counter(level for level, (_, given) in zip(told, posts, strict=True) if given == label) for label in ("1", "0")}
+        if posts
+        else None,
         "everyday": {"name": everyday.name, "sha256": everyday.sha256, "levels": Counter(alarms)} if everyday else None,
     }
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +76,15 @@ def table(content: dict[str, Any]) -> str:
         lines.append(
             f"{everyday['name']}, {total} texts that people wrote about anything: {high} alarms at high or above, that is "
             f"{100 * high / total:.2f} % ({_percent(high, total)}), not all of them false; {levels.get('concern', 0)} at concern."
+        )
+    if posts := content["posts"]:
+        meant, other = posts["1"], posts["0"]
+        high = [found.get("high", 0) + found.get("imminent", 0) for found in (meant, other)]
+        totals = [sum(found.values()) for found in (meant, other)]
+        lines.append(
+            f"Held-back posts, labels noisy: of {totals[0]} labeled as suicidal, {100 * high[0] / totals[0]:.0f} % are at high or above and "
+            f"{100 * (high[0] + meant.get('concern', 0)) / totals[0]:.0f} % at concern or above; of {totals[1]} others, "
+            f"{100 * high[1] / totals[1]:.0f} % at high or above."
         )
     lines.append(f"\nCommand: `{content['command']}`. Counts: [benchmarks/results/safety.json](../benchmarks/results/safety.json).")
     return "\n".join(lines)
@@ -95,6 +112,15 @@ def _read(path: Path) -> list[tuple[str, str, str]]:
     """Return (kind, level, text) of each row."""
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
     return [(kind, level, text) for kind, level, _, text in rows]
+
+
+def _held_back(path: Path) -> list[tuple[str, str]]:
+    """Return (text, label) of the fifth of the posts that nothing was tuned on, chosen by a checksum; none without the file."""
+    if not path.exists():
+        return []
+    with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = [(row["tweet"], row["intention"]) for row in csv.DictReader(file)]
+    return [(text, label) for text, label in rows if zlib.crc32(text.encode()) % 5 == 0 and text.strip()]
 
 
 def _count(rows: list[tuple[str, str, str]], found: list[str]) -> dict[str, Any]:

@@ -26,7 +26,13 @@ def test_counts_hold_rows_and_kinds_and_no_text() -> None:
     assert [(error["row"], error["found"]) for error in counted["errors"]] == [(3, "concern"), (4, "high")]
     assert "canary" not in str(counted)
     shown = table(
-        {"halves": {"locked": counted, "tuning": counted}, "everyday": {"name": "E", "levels": {"none": 98, "high": 2}}, "command": "c"}
+        {
+            "halves": {"locked": counted, "tuning": counted},
+            "everyday": {"name": "E", "levels": {"none": 98, "high": 2}},
+            "posts": {"1": {"high": 6, "concern": 2, "none": 2}, "0": {"none": 9, "imminent": 1}},
+            "command": "c",
+        }
     )
     assert "| figurative | no alarm | 0/1" in shown
     assert "2.00 %" in shown
+    assert "of 10 labeled as suicidal, 60 % are at high or above and 80 % at concern or above; of 10 others, 10 %" in shown

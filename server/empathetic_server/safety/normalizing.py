@@ -41,7 +41,7 @@ _TORN = re.compile(
 )
 # They change nothing but the weight of what they stand in.
 _FILLERS = re.compile(
-    r"\b(?:fuck(?:ing|in)?|freak(?:ing|in)|just|really|literally|honestly|seriously|actually|truly|so badly|so bad|kinda|sort of|kind of) "
+    r"\b(?:fuck(?:ing|in)?|freak(?:ing|in)|just|really|literally|honestly|seriously|actually|truly|so bad(?:ly)?|kinda|(?:sort|kind) of) "
 )
 
 
