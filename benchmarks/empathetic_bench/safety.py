@@ -82,8 +82,8 @@ def table(content: dict[str, Any]) -> str:
         high = [found.get("high", 0) + found.get("imminent", 0) for found in (meant, other)]
         totals = [sum(found.values()) for found in (meant, other)]
         lines.append(
-            f"Held-back posts, labels noisy: of {totals[0]} labeled as suicidal, {100 * high[0] / totals[0]:.0f} % are at high or above and "
-            f"{100 * (high[0] + meant.get('concern', 0)) / totals[0]:.0f} % at concern or above; of {totals[1]} others, "
+            f"Held-back posts, labels noisy: of {totals[0]} labeled as suicidal, {100 * high[0] / totals[0]:.0f} % are at high or above "
+            f"and {100 * (high[0] + meant.get('concern', 0)) / totals[0]:.0f} % at concern or above; of {totals[1]} others, "
             f"{100 * high[1] / totals[1]:.0f} % at high or above."
         )
     lines.append(f"\nCommand: `{content['command']}`. Counts: [benchmarks/results/safety.json](../benchmarks/results/safety.json).")

@@ -46,7 +46,7 @@ _FILLERS = re.compile(
 
 
 def normalize(text: str) -> str:
-    """Return a text in small Latin letters without marks, zero-width and look-alike characters, l33t, spaced or repeated letters, and without fillers.
+    """Return a text in small Latin letters, without marks, invisible and look-alike characters, l33t, repeated letters, fillers.
 
     Apostrophes go ("dont"), other punctuation stays, for it ends a clause. Devanagari keeps its marks.
     """
