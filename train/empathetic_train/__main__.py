@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None, *, runner: Runner | None = None) -> 
 def _run(config: TrainConfig) -> Path | None:
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415  # seconds, and not for --help
 
+    from .processes import leave  # noqa: PLC0415  # as above
     from .run import run  # noqa: PLC0415  # as above
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -71,7 +72,9 @@ def _run(config: TrainConfig) -> Path | None:
     transformers_logging.set_verbosity_error()
     # Tiny runs only: the Trainer then orders its checkpoints by number, which is right.
     warnings.filterwarnings("ignore", message="mtime may not be reliable")
-    return run(config)
+    results = run(config)
+    leave()
+    return results
 
 
 def _is_disk_full(exc: BaseException) -> bool:

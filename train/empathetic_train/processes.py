@@ -19,3 +19,8 @@ def process() -> PartialState:
     several CPU processes for the main one.
     """
     return PartialState(cpu=is_cpu_run())
+
+
+def leave() -> None:
+    """Leave the run in good order: a process that ends while its group is open may be aborted by the group's threads."""
+    process().destroy_process_group()
