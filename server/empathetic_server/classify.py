@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .emotions import read_emotions
 from .engines.embedded_classifier import EmbeddedClassifier, load_embedded
+from .engines.manifest import read_manifest
 from .errors import ArtifactError, EmpatheticError
 from .metrics import Metrics
 from .settings import Settings
@@ -45,7 +46,7 @@ def main() -> None:
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     try:
         settings = Settings()
-        engine = load_embedded(settings, Metrics())
+        engine = load_embedded(read_manifest(settings.model_repository), settings, Metrics())
         asyncio.run(_classify_all(engine, arguments))
     except (ArtifactError, EmpatheticError, InputError, ValidationError) as exc:
         sys.exit(f"empathetic-classify: error: {str(exc).splitlines()[0]}")

@@ -60,6 +60,9 @@ class Metrics:
         self.degraded = Counter(
             "empathetic_degraded_total", "Times that a part failed and a turn went on without it.", ["part"], registry=self.registry
         )
+        self.safety_seconds = Histogram(
+            "empathetic_safety_seconds", "Time of a crisis check, without the classifier.", buckets=_SECONDS, registry=self.registry
+        )
         self.crisis_referrals = Counter(
             "empathetic_crisis_referrals_total", "Messages answered with crisis contacts.", ["level"], registry=self.registry
         )

@@ -1,6 +1,6 @@
-"""Answers one message: safety, emotion, plan, prompt, generation, cleaning, and written words when a part fails.
+"""Answers one message: safety, emotion, plan, reply; goes on without a part that fails.
 
-    message ─► safety ─► classifier ─► plan ─► prompt ─► generators in turn ─► cleaning ─► deltas
+    message ─► rules ─► classifier ─► learned score ─► plan ─► writing ─► deltas
 
 Keeps no conversation and stores nothing: it is given the messages and yields events, the last of them an `Answer`.
 """
@@ -16,20 +16,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from .emotions import EMOTION_GROUP, read_emotions
-from .engines.protocols import EmotionClassifier, GenerationRequest, ReplyGenerator, Sampling
-from .engines.written_generator import WrittenGenerator
-from .errors import BackendError, EmpatheticError
+from .engines.protocols import EmotionClassifier, ReplyGenerator, Sampling
+from .errors import EmpatheticError
 from .events import Delta, EmotionDetected, FinishReason, SafetyRaised
 from .metrics import Metrics
-from .prompting import build_prompt, name_was_used
-from .reply_cleaning import ReplyCleaner
-from .safety import Assessment, Locale, assess
-from .safety.output_guard import OutputGuard
+from .safety import Assessment, CrisisHead, Level, Locale, Statement, assess
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
-from .streams import until
-from .texts import readable
 from .trajectory import Trajectory, Turn, follow
+from .writing import Ending, ReplyWriter, WritingTask
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +32,6 @@ logger = logging.getLogger(__name__)
 PERSONA_SAMPLING = Sampling(max_tokens=160, temperature=0.7, top_p=0.92)
 # The model may answer at `concern`; the contacts are shown beside its reply.
 _CONCERN_NOTE = "They may be going through something dark: be gentle, stay with them, and ask how safe they feel."
-# It reads well after a sentence, and in the middle of one.
-_GUARDED_CLOSING = "… sorry, that came out wrong. What would help you most right now?"
-# Of the window, left unused: templates add tokens that no counter sees.
-_TEMPLATE_TOKENS = 32
 # A chat waits no longer for its emotion: the reply matters more.
 _CLASSIFY_TIMEOUT_S = 2.0
 
@@ -71,8 +62,6 @@ class _Progress:
     pieces: list[str] = field(default_factory=list)
     first_token_ms: float | None = None
     classify_ms: float | None = None
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
 
     def elapsed_ms(self) -> float:
         return round(1000 * (time.perf_counter() - self.started), 3)
@@ -88,22 +77,32 @@ class Responder:
 
     Args:
         classifier: detects emotions; while it fails, replies go on without.
+        crisis_head: the learned score on the classifier's embeddings; without it the rules stand alone.
         generators: asked in turn; behind them stand the written replies, which always answer.
         metrics: where turns are counted.
         locale: whose crisis contacts are named.
     """
 
-    def __init__(self, classifier: EmotionClassifier, generators: Sequence[ReplyGenerator], metrics: Metrics, locale: Locale) -> None:
+    def __init__(
+        self,
+        classifier: EmotionClassifier,
+        crisis_head: CrisisHead | None,
+        generators: Sequence[ReplyGenerator],
+        metrics: Metrics,
+        locale: Locale,
+    ) -> None:
         self._classifier = classifier
-        self._generators = tuple(generators)
-        self._written = WrittenGenerator()
+        self._crisis_head = crisis_head
+        self._writer = ReplyWriter(generators, metrics)
         self._metrics = metrics
         self._locale = locale
 
-    def assess(self, messages: Sequence[Message]) -> Assessment:
+    def assess(self, messages: Sequence[Message], *, learned: Level = "none") -> Assessment:
         """Assess a conversation whose last message is the user's; needs nothing but the texts."""
-        said = [message.text for message in messages if message.role == "user"]
-        return assess(said, self._locale, crisis_replies=sum(message.finish_reason == "crisis" for message in messages))
+        said = [Statement(message.text, message.safety or "none") for message in messages if message.role == "user"]
+        with self._metrics.safety_seconds.time():
+            replies = sum(message.finish_reason == "crisis" for message in messages)
+            return assess(said, self._locale, learned=learned, crisis_replies=replies)
 
     async def respond(
         self,
@@ -130,26 +129,26 @@ class Responder:
         progress = _Progress()
         message = messages[-1]
         safety = self.assess(messages)
-        finish_reason: FinishReason = "error"
-        if safety.level != "none":
-            yield SafetyRaised(safety.level, safety.resources)
-            self._metrics.crisis_referrals.labels(safety.level).inc()
-        if safety.reply is not None:  # before the classifier, which may be slow or down
-            finish_reason = "crisis"
-            progress.add(safety.reply)
-            yield Delta(reply_id, safety.reply)
-        emotion = await self._emotion(message.text, progress)
+        ending = Ending("crisis", prompt_tokens=0, reply_tokens=0)
+        if safety.is_crisis:  # before the classifier, which may be slow or down
+            for happening in self._raise(safety, reply_id, progress):
+                yield happening
+        emotion, learned = await self._classify(message.text, progress)
         if emotion is not None:
             yield EmotionDetected(message.message_id, emotion)
+        if not safety.is_crisis:
+            safety = self.assess(messages, learned=learned)
+            for happening in self._raise(safety, reply_id, progress):
+                yield happening
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
         plan = replace(_plan(messages, emotion, trajectory, replaced), moment=moment, seed=reply_id)
         if not safety.is_crisis:
             notes = () if safety.level == "none" else (_CONCERN_NOTE,)
-            task = _Task(messages, plan, emotion, user_name, notes, sampling, stop)
-            async with aclosing(self._write(task, progress)) as pieces:
+            task = WritingTask(messages, plan, emotion, user_name, notes, sampling, stop)
+            async with aclosing(self._writer.write(task)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, _Ending):
-                        finish_reason = piece.reason
+                    if isinstance(piece, Ending):
+                        ending = piece
                     else:
                         progress.add(piece)
                         yield Delta(reply_id, piece)
@@ -157,113 +156,40 @@ class Responder:
             self._metrics.first_token_seconds.observe(progress.first_token_ms / 1000)
         yield Answer(
             text="".join(progress.pieces),
-            finish_reason=finish_reason,
+            finish_reason=ending.reason,
             trajectory=trajectory,
             safety=safety,
             emotion=emotion,
             strategy=None if safety.is_crisis else plan.strategy,
             timings={"classify_ms": progress.classify_ms, "first_token_ms": progress.first_token_ms, "total_ms": progress.elapsed_ms()},
-            prompt_tokens=progress.prompt_tokens,
-            reply_tokens=progress.reply_tokens,
+            prompt_tokens=ending.prompt_tokens,
+            reply_tokens=ending.reply_tokens,
         )
 
-    async def _emotion(self, text: str, progress: _Progress) -> Mapping[str, Any] | None:
-        """Return an element of `data` in the wire contract, or None while the classifier cannot answer."""
+    def _raise(self, safety: Assessment, reply_id: str, progress: _Progress) -> list[Answering]:
+        """Return what the client is told of an assessment: contacts, and from `high` up the written reply."""
+        if safety.level == "none":
+            return []
+        self._metrics.crisis_referrals.labels(safety.level).inc()
+        raised: list[Answering] = [SafetyRaised(safety.level, safety.resources)]
+        if safety.reply is not None:
+            progress.add(safety.reply)
+            raised.append(Delta(reply_id, safety.reply))
+        return raised
+
+    async def _classify(self, text: str, progress: _Progress) -> tuple[Mapping[str, Any] | None, Level]:
+        """Return an element of `data` in the wire contract, or None while the classifier cannot answer; and the learned level."""
         started = time.perf_counter()
         try:
             found = await self._classifier.classify([text], priority="interactive", timeout_s=_CLASSIFY_TIMEOUT_S)
         except EmpatheticError as exc:
             self._metrics.degraded.labels("classifier").inc()
             logger.warning("a reply goes on without emotion: %s", exc.code)
-            return None
+            return None, "none"
         progress.classify_ms = round(1000 * (time.perf_counter() - started), 3)
         reading = read_emotions(found.probabilities[0].tolist(), self._classifier.labels, self._classifier.thresholds)
-        return {"index": 0, **reading.as_dict(), "truncated": found.truncated[0]}
-
-    async def _write(self, task: _Task, progress: _Progress) -> AsyncGenerator[str | _Ending, None]:
-        """Yield a reply's pieces from the first generator that gives any, then its ending."""
-        for generator in (*self._generators, self._written):
-            is_answered = False
-            async with aclosing(self._ask(generator, task, progress)) as pieces:
-                async for piece in pieces:
-                    is_answered = True
-                    yield piece
-            if is_answered:
-                return
-            self._metrics.degraded.labels("generator").inc()
-            logger.warning("generator %s gave no usable reply", generator.name)
-
-    async def _ask(self, generator: ReplyGenerator, task: _Task, progress: _Progress) -> AsyncGenerator[str | _Ending, None]:
-        """Yield one generator's cleaned pieces and the ending, or nothing when it fails before there was anything to show.
-
-        When it breaks off later, what was shown stands, and the cleaner closes it.
-        """
-        sampling = task.sampling
-        prompt = build_prompt(
-            messages=task.messages,
-            plan=task.plan,
-            emotion=task.emotion,
-            user_name=task.user_name,
-            notes=task.notes,
-            budget=generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS,
-            count_tokens=generator.count_tokens,
-        )
-        cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
-        reason: FinishReason = "fallback" if generator is self._written else "stop"
-        guard = OutputGuard()
-        raw: list[str] = []
-        shown = False
-        try:
-            chunks = until(task.stop.wait(), generator.stream(GenerationRequest(prompt, sampling, task.plan)))
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    raw.append(readable(chunk.text))
-                    if piece := guard.feed(cleaner.feed(raw[-1])):
-                        shown = True
-                        yield piece
-                    if chunk.finish_reason == "length":
-                        reason = "length"
-                    if cleaner.ended or guard.code:
-                        break
-            if task.stop.is_set():
-                reason, last = "stopped", ""
-            else:
-                last = guard.feed(cleaner.finish("length" if reason == "length" else "stop")) + guard.finish()
-        except BackendError as exc:
-            logger.warning("generator %s failed: %s", generator.name, exc.message)
-            if not shown:
-                return
-            last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
-        if guard.code is not None:
-            self._metrics.guarded_replies.labels(guard.code).inc()
-            logger.warning("generator %s was about to say something harmful: %s", generator.name, guard.code)
-            if not (shown or last):
-                return
-            last, reason = last + _GUARDED_CLOSING, "fallback"
-        if last:
-            yield last
-        if shown or last or reason == "stopped":
-            progress.prompt_tokens = sum(generator.count_tokens(part.text) for part in prompt)
-            progress.reply_tokens = generator.count_tokens("".join(raw))
-            yield _Ending(reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a reply is written from."""
-
-    messages: Sequence[Message]
-    plan: ReplyPlan
-    emotion: Mapping[str, Any] | None
-    user_name: str | None
-    notes: tuple[str, ...]
-    sampling: Sampling
-    stop: asyncio.Event
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    reason: FinishReason
+        learned = "none" if self._crisis_head is None else self._crisis_head.level(found.embeddings[0].tolist())
+        return {"index": 0, **reading.as_dict(), "truncated": found.truncated[0]}, learned
 
 
 def trajectory_of(messages: Sequence[Message]) -> Trajectory:

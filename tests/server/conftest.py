@@ -40,7 +40,8 @@ class FakeClassifier:
         if self.failure:
             raise self.failure
         rows = [[1 / (1 + len(text) + label) for label in range(len(LABELS))] for text in texts]
-        return Classification(np.array(rows, np.float32), (3,) * len(texts), (False,) * len(texts), 0.1, 0.2, 0.3)
+        embeddings = np.array([[len(text) / 1000] for text in texts], np.float32)
+        return Classification(np.array(rows, np.float32), embeddings, (3,) * len(texts), (False,) * len(texts), 0.1, 0.2, 0.3)
 
     def ready(self) -> bool:
         return not self.closed and self.failure is None
@@ -58,7 +59,7 @@ class GatedClassifier(EmbeddedClassifier):
         self.shapes: list[tuple[int, ...]] = []
         super().__init__(*args, **kwargs)
 
-    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self.shapes.append(ids.shape)
         self.computing.set()
         assert self.gate.wait(30)

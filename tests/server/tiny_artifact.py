@@ -41,7 +41,7 @@ def build_artifact(repository: Path, **changes: Any) -> Path:
         "pad_id": 0,
         "precision": "fp32",
         "inputs": [{"name": "input_ids"}, {"name": "attention_mask"}],
-        "outputs": [{"name": "logits"}, {"name": "embedding"}],
+        "outputs": [{"name": "logits", "shape": [-1, len(LABELS)]}, {"name": "embedding", "shape": [-1, HIDDEN]}],
         "files": {name: _sha256(directory / name) for name in ("1/model.onnx", "tokenizer.json")},
     }
     (directory / "manifest.json").write_text(json.dumps({**manifest, **changes}))

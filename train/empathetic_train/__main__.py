@@ -3,6 +3,7 @@
 empathetic-train classifier --recipe train/recipes/minilm-cpu.toml --data DIR
 empathetic-train classifier --view-results results/
 accelerate launch -m empathetic_train classifier --recipe train/recipes/deberta-gpu.toml
+empathetic-train crisis --data DIR
 """
 
 from __future__ import annotations
@@ -41,8 +42,20 @@ def main(argv: Sequence[str] | None = None, *, runner: Runner | None = None) -> 
     classifier.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
     classifier.add_argument("--view-results", type=Path, metavar="DIR", help="print the results in DIR (or the newest in it) and exit")
     add_flags(classifier)
+    crisis = commands.add_parser("crisis", help="train the crisis head of an exported classifier", description="Train the crisis head.")
+    crisis.add_argument("--data", type=Path, metavar="DIR", required=True, help="folder with crisis_train/, goemotions/ and dialogue/")
+    crisis.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        default=Path("model_repository/emotion_classifier"),
+        help="the exported classifier, which the head is written into (default: %(default)s)",
+    )
     flags = parser.parse_args(argv)
     try:
+        if flags.command == "crisis":
+            print(_train_head(flags.model, flags.data))
+            return
         if flags.view_results:
             print(view(flags.view_results), end="")
             return
@@ -75,6 +88,13 @@ def _run(config: TrainConfig) -> Path | None:
     results = run(config)
     leave()
     return results
+
+
+def _train_head(model: Path, data: Path) -> Path:
+    from .crisis import train_head  # noqa: PLC0415  # as above
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    return train_head(model, data)
 
 
 def _is_disk_full(exc: BaseException) -> bool:

@@ -25,7 +25,7 @@ from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, Empath
 from ..metrics import Metrics
 from ..settings import Settings
 from .batch_queue import BatchQueue, QueuedText, Ticket
-from .manifest import Manifest, read_manifest
+from .manifest import Manifest
 from .protocols import Classification, Priority
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 # Tokenizing is over fifty times as fast as the model: two threads keep any number of cores busy, and let a short text
 # overtake the tokenization of a long one.
 _TOKENIZER_THREADS = 2
+
+_Scores = tuple[NDArray[np.float32], NDArray[np.float32]]  # probabilities (rows, labels), embeddings (rows, hidden size)
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +45,7 @@ class _Request:
     future: asyncio.Future[None]
     ids: list[NDArray[np.int64]]
     probabilities: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
     left: int
     compute_s: float = 0.0
     queued_at: float = field(default_factory=time.perf_counter)
@@ -71,6 +74,7 @@ class EmbeddedClassifier:
         self._pad_id = manifest.pad_id
         self._metrics = metrics
         self._tokenizer = _load_tokenizer(manifest)
+        self._hidden_size = manifest.hidden_size
         self._session = _load_session(manifest, threads)
         self._queue: BatchQueue[_Request] = BatchQueue(max_queued_texts, max_batch_tokens, on_drop=metrics.dropped_texts.inc)
         for priority, gauge in metrics.queued_texts.items():
@@ -94,7 +98,9 @@ class EmbeddedClassifier:
             raise late from exc
         ids, truncated = encoded
         tokenized = time.perf_counter()
-        request = _Request(loop, loop.create_future(), ids, np.empty((len(ids), len(self.labels)), np.float32), len(ids))
+        probabilities = np.empty((len(ids), len(self.labels)), np.float32)
+        embeddings = np.empty((len(ids), self._hidden_size), np.float32)
+        request = _Request(loop, loop.create_future(), ids, probabilities, embeddings, len(ids))
         ticket = Ticket(request, [len(row) for row in ids], priority)
         self._queue.put(ticket)
         try:
@@ -109,7 +115,8 @@ class EmbeddedClassifier:
         self._metrics.queue_seconds.observe(queue_s)
         self._metrics.classified_texts.inc(len(ids))
         return Classification(
-            probabilities=request.probabilities,
+            probabilities=probabilities,
+            embeddings=embeddings,
             tokens=tuple(ticket.lengths),
             truncated=truncated,
             tokenize_ms=1000 * (tokenized - started),
@@ -152,14 +159,14 @@ class EmbeddedClassifier:
         started = time.perf_counter()
         ids, mask = self._pad(batch)
         padded = time.perf_counter()
-        outcome: NDArray[np.float32] | Exception
+        outcome: _Scores | Exception
         try:
             outcome = self._run(ids, mask)
         except Exception as exc:  # whatever the library raises, the batch's other texts must be answered
             outcome = exc
         finished = time.perf_counter()
         self._queue.computed(len(batch), finished - padded)
-        if isinstance(outcome, Exception) or not np.isfinite(outcome).all():
+        if isinstance(outcome, Exception) or not np.isfinite(outcome[0]).all():
             if len(batch) > 1:
                 logger.warning("a batch of %d texts failed; each is tried alone", len(batch), exc_info=_as_info(outcome))
                 for text in batch:
@@ -184,18 +191,19 @@ class EmbeddedClassifier:
             mask[row, : text.length] = 1
         return ids, mask
 
-    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return probabilities (rows, labels)."""
-        logits: NDArray[np.float32] = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> _Scores:
+        """Return probabilities (rows, labels) and embeddings (rows, hidden size)."""
+        logits, embeddings = self._session.run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
         probabilities: NDArray[np.float32] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
-        return probabilities
+        return probabilities, embeddings
 
-    def _deliver(self, batch: list[QueuedText[_Request]], probabilities: NDArray[np.float32], seconds: float) -> None:
+    def _deliver(self, batch: list[QueuedText[_Request]], scores: _Scores, seconds: float) -> None:
         """Write the rows into their requests, and finish on the event loop those that are complete."""
         touched: dict[_Request, int] = {}
-        for text, row in zip(batch, probabilities, strict=True):
+        for text, probabilities, embedding in zip(batch, *scores, strict=True):
             request = text.ticket.payload
-            request.probabilities[text.index] = row
+            request.probabilities[text.index] = probabilities
+            request.embeddings[text.index] = embedding
             touched[request] = touched.get(request, 0) + 1
         for request, count in touched.items():
             request.compute_s += seconds
@@ -204,14 +212,14 @@ class EmbeddedClassifier:
                 _call_soon(request, _settle, request, None)
 
 
-def load_embedded(settings: Settings, metrics: Metrics) -> EmbeddedClassifier:
-    """Verify and load the model that the settings name.
+def load_embedded(manifest: Manifest, settings: Settings, metrics: Metrics) -> EmbeddedClassifier:
+    """Load a verified model.
 
     Raises:
-        ArtifactError: it is missing, changed or not loadable.
+        ArtifactError: it is not loadable.
     """
     return EmbeddedClassifier(
-        read_manifest(settings.model_repository),
+        manifest,
         threads=settings.threads,
         max_batch_tokens=settings.max_batch_tokens,
         max_queued_texts=settings.max_queued_texts,
@@ -260,10 +268,10 @@ def _load_session(manifest: Manifest, threads: int) -> onnxruntime.InferenceSess
     except Exception as exc:  # ONNX Runtime's exceptions share no public root
         raise ArtifactError(f"{manifest.model_path}: {' '.join(str(exc).split())}; export again with `make export`") from exc
     inputs = sorted(tensor.name for tensor in session.get_inputs())
-    logits = {tensor.name: tensor.shape for tensor in session.get_outputs()}.get("logits")
-    if inputs != ["attention_mask", "input_ids"] or logits is None or logits[-1] != len(manifest.labels):
+    outputs = {tensor.name: tensor.shape[-1] for tensor in session.get_outputs()}
+    if inputs != ["attention_mask", "input_ids"] or outputs != {"logits": len(manifest.labels), "embedding": manifest.hidden_size}:
         raise ArtifactError(
-            f"{manifest.model_path}: needs inputs input_ids and attention_mask and {len(manifest.labels)} logits; "
-            "export again with `make export`"
+            f"{manifest.model_path}: needs inputs input_ids and attention_mask and {len(manifest.labels)} logits "
+            f"and {manifest.hidden_size} numbers of embedding; export again with `make export`"
         )
     return session

@@ -31,6 +31,8 @@ class Manifest:
     max_length: int
     pad_id: int
     precision: str
+    model_sha256: str
+    hidden_size: int
 
     @property
     def model_path(self) -> Path:
@@ -69,6 +71,8 @@ def read_manifest(repository: Path) -> Manifest:
             max_length=int(fields["max_length"]),
             pad_id=int(fields["pad_id"]),
             precision=str(fields["precision"]),
+            model_sha256=str(fields["files"]["1/model.onnx"]),
+            hidden_size=_hidden_size(fields["outputs"]),
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ArtifactError(f"{path}: {exc!r} is missing or of the wrong type; {_REMEDY}") from exc
@@ -94,6 +98,10 @@ def _check_tensors(path: Path, fields: dict[str, Any]) -> None:
         names = sorted(tensor["name"] for tensor in fields[key])
         if names != expected:
             raise ArtifactError(f"{path}: {key} are {names}, this server needs {expected}; {_REMEDY}")
+
+
+def _hidden_size(outputs: list[dict[str, Any]]) -> int:
+    return next(int(tensor["shape"][-1]) for tensor in outputs if tensor["name"] == "embedding")
 
 
 def _check_labels(path: Path, manifest: Manifest) -> None:

@@ -20,6 +20,7 @@ class Classification:
 
     Attributes:
         probabilities: (texts, labels), independent, 0 to 1, float32.
+        embeddings: (texts, hidden size), what the probabilities were computed from, float32.
         tokens: tokens of each text that were classified, special ones included.
         truncated: whether each text was longer than the model's window.
         tokenize_ms: time to turn the texts into tokens.
@@ -28,6 +29,7 @@ class Classification:
     """
 
     probabilities: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
     tokens: tuple[int, ...]
     truncated: tuple[bool, ...]
     tokenize_ms: float

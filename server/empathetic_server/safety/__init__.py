@@ -1,10 +1,12 @@
-"""The safety of the person who writes: rules, contacts, written replies. Pure; nothing here needs a model, a session or a network."""
+"""The safety of the person who writes: rules, a learned score, contacts, written replies. Pure: knows no model, session or network."""
 
 from __future__ import annotations
 
-from .assessment import Assessment, assess
+from .assessment import Assessment, Statement, assess
 from .contacts import Locale
+from .learned import CrisisHead
+from .lexicon import Level
 from .protocol import protocol_page
 from .rules import find_danger
 
-__all__ = ["Assessment", "Locale", "assess", "find_danger", "protocol_page"]
+__all__ = ["Assessment", "CrisisHead", "Level", "Locale", "Statement", "assess", "find_danger", "protocol_page"]

@@ -1,4 +1,14 @@
-"""How much danger a conversation tells of now: the rules on each message, and what earlier messages leave behind. Pure.
+"""How much danger a conversation tells of now: rules, learned score, and what earlier messages leave behind. Pure.
+
+The learned score may raise what the rules found, and lowers nothing. Alone it never brings the written reply, for it knows neither
+figures of speech nor time; and where the rules have read a phrase of danger as harmless (denied, past, told of the dead, of news or
+of study), it is not asked:
+
+    rules and score              below     speaks for concern    speaks for high
+    none                       none      concern               concern
+    none, read as harmless     none      none                  none
+    concern                    concern   concern               high
+    high, imminent             as they are
 
 What a message said does not end with the next one; "just kidding" does not clear it:
 
@@ -36,7 +46,7 @@ class Assessment:
 
     Attributes:
         level: of the conversation now, earlier messages included.
-        reasons: codes of the rules; `earlier` when an earlier message decides. Never text.
+        reasons: codes of the rules; `learned` when the score decides, `earlier` when an earlier message does. Never text.
         resources: who can help; empty at `none`.
         reply: the written reply from `high` up, else None.
     """
@@ -56,19 +66,32 @@ class Assessment:
         return {"level": self.level, "resources": [dict(contact) for contact in self.resources]}
 
 
-def assess(texts: Sequence[str], locale: Locale, *, crisis_replies: int = 0) -> Assessment:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the person wrote once.
+
+    Attributes:
+        stored: the level that the conversation had after it, where that is known.
+    """
+
+    text: str
+    stored: Level = "none"
+
+
+def assess(said: Sequence[Statement], locale: Locale, *, learned: Level = "none", crisis_replies: int = 0) -> Assessment:
     """Assess a conversation.
 
     Args:
-        texts: what the person wrote, oldest first; the last is the message to answer. All of it is read.
+        said: what the person wrote, oldest first; the last is the message to answer. All of it is read.
         locale: whose contacts are named.
+        learned: what the learned score speaks for; `none` while there is no classifier.
         crisis_replies: written replies that the conversation already has.
     """
-    own = find_danger(texts[-1])
-    finding = _with_earlier(own, texts[:-1])
+    own = _with_learned(find_danger(said[-1].text), learned)
+    finding = _with_earlier(own, said[:-1])
     if finding.level == "none":
         return Assessment("none")
-    is_minor = any(_MINOR.search(normalize(text)) for text in texts if _DIGIT.search(text))
+    is_minor = any(_MINOR.search(normalize(statement.text)) for statement in said if _DIGIT.search(statement.text))
     contacts = contacts_for(locale, finding.language, is_minor=is_minor)
     reply = None
     if finding.level in ("high", "imminent"):
@@ -76,11 +99,21 @@ def assess(texts: Sequence[str], locale: Locale, *, crisis_replies: int = 0) -> 
     return Assessment(finding.level, finding.reasons, contacts, reply)
 
 
-def _with_earlier(own: Finding, earlier: Sequence[str]) -> Finding:
+def _with_learned(own: Finding, learned: Level) -> Finding:
+    if own.level == "none" and learned != "none" and not own.is_harmless:
+        return Finding("concern", ("learned",))
+    if own.level == "concern" and learned == "high":
+        return Finding("high", (*own.reasons, "learned"))
+    return own
+
+
+def _with_earlier(own: Finding, earlier: Sequence[Statement]) -> Finding:
     highest = own
-    for distance, text in enumerate(reversed(earlier[-len(_LEFT["high"]) :])):
-        before = find_danger(text)
-        left = _LEFT.get(before.level, ())
+    for distance, statement in enumerate(reversed(earlier[-len(_LEFT["high"]) :])):
+        before = find_danger(statement.text)
+        # Concern by the rules that was stored as more: the learned score had raised it.
+        raised = before.level == "concern" and statement.stored in ("high", "imminent")
+        left = _LEFT.get("high" if raised else before.level, ())
         if distance < len(left) and LEVELS.index(left[distance]) > LEVELS.index(highest.level):
             highest = Finding(left[distance], ("earlier",), before.language)
     return highest

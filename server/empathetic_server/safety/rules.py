@@ -43,11 +43,13 @@ class Finding:
     Attributes:
         reasons: codes of the rules that decided; never text.
         language: of the statement; its contacts and reply are in that language.
+        is_harmless: whether a phrase of danger was read as denied, past, or told of the dead, of news or of study, and none other is there.
     """
 
     level: Level
     reasons: tuple[str, ...] = ()
     language: str = "en"
+    is_harmless: bool = False
 
 
 def find_danger(text: str) -> Finding:
@@ -56,13 +58,15 @@ def find_danger(text: str) -> Finding:
     for language, pattern in LANGUAGES.items():
         if pattern.search(plain):
             return Finding("high", (f"direct_{language}",), language)
-    found = [(rule.level, rule.code) for rule in RULES for match in rule.pattern.finditer(plain) if _counts(rule, match, plain)]
-    if THIRD_PERSON.search(plain) and not BEREAVED.search(plain) and not STUDY.search(plain) and not PAST.search(plain):
+    phrases = [(rule, _counts(rule, match, plain)) for rule in RULES for match in rule.pattern.finditer(plain)]
+    is_bereaved = BEREAVED.search(plain) is not None
+    found = [(rule.level, rule.code) for rule, counts in phrases if counts]
+    if THIRD_PERSON.search(plain) and not is_bereaved and not STUDY.search(plain) and not PAST.search(plain):
         found.append(("high", "third_person"))
-    if not found and not BEREAVED.search(plain) and FIRST_PERSON.search(plain):
+    if not found and not is_bereaved and FIRST_PERSON.search(plain):
         found = [(MENTION.level, MENTION.code) for match in MENTION.pattern.finditer(plain) if _counts(MENTION, match, plain)]
     if not found:
-        return Finding("none")
+        return Finding("none", is_harmless=bool(phrases) or is_bereaved)
     level = max((level for level, _ in found), key=LEVELS.index)
     reasons = tuple(sorted({code for found_level, code in found if found_level == level}))
     if level == "high" and any(code in _INTENDED for code in reasons) and INTENT.search(plain) and SOON.search(plain):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BackendUnavailable, NotFound, Overloaded
+from ..safety import Level
 from .protocols import Conversation, Feedback, Message, Session, now
 
 
@@ -64,7 +65,7 @@ class MemorySessions:
         reply: Message,
         *,
         emotion: Mapping[str, Any] | None,
-        safety: str | None,
+        safety: Level | None,
         disclosed_at: str | None,
         last_seq: int,
     ) -> None:

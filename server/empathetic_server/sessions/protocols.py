@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
+from ..safety import Level
+
 
 def now() -> str:
     """Return the present time as it is stored."""
@@ -33,7 +35,7 @@ class Message:
     text: str
     created_at: str = field(default_factory=now)
     emotion: Mapping[str, Any] | None = None
-    safety: str | None = None
+    safety: Level | None = None
     client_id: str | None = None
     finish_reason: str | None = None
     strategy: str | None = None
@@ -118,7 +120,7 @@ class SessionStore(Protocol):
         reply: Message,
         *,
         emotion: Mapping[str, Any] | None,
-        safety: str | None,
+        safety: Level | None,
         disclosed_at: str | None,
         last_seq: int,
     ) -> None:

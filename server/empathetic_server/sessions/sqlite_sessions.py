@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BackendUnavailable, NotFound, StoreError
+from ..safety import Level
 from .protocols import Conversation, Feedback, Message, Session, now
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ class SqliteSessions:
         reply: Message,
         *,
         emotion: Mapping[str, Any] | None,
-        safety: str | None,
+        safety: Level | None,
         disclosed_at: str | None,
         last_seq: int,
     ) -> None:
