@@ -1,4 +1,7 @@
-"""`empathetic-bench safety`: what the server's crisis check finds, asked over HTTP, on a table of phrasings and on everyday texts."""
+"""`empathetic-bench safety`: what the server's crisis check finds, asked over HTTP, and what its output guard lets through.
+
+The check is asked about a table of phrasings, posts and everyday texts; its time is the server's own metric.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import csv
 import json
 import lzma
 import math
+import re
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -14,13 +18,17 @@ from typing import Any
 
 import aiohttp
 
-from . import environment
+from . import environment, guard
 from .server_process import running_server
 from .texts import goemotions
 
 PHRASES = Path("benchmarks/safety")
 _LEVELS = ("none", "concern", "high", "imminent")
 _CLIENTS = 8
+# Texts as long as a message may be, made of the tuning half's phrases: the most work that somebody can give the rules.
+_LONG_TEXTS, _LONG_CHARS = 32, 8000
+_BUCKET = re.compile(r'empathetic_safety_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)')
+_SUM = re.compile(r"empathetic_safety_seconds_sum ([0-9.e+-]+)")
 
 
 def run(model: Path, server_python: str, data: Path | None, output: Path, phrases: Path = PHRASES) -> dict[str, Any]:
@@ -44,6 +52,12 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
         found = {half: asyncio.run(_levels(address, [text for _, _, text in rows])) for half, rows in tables.items()}
         alarms = asyncio.run(_levels(address, everyday.texts)) if everyday else []
         told = asyncio.run(_levels(address, [text for text, _ in posts]))
+        cost = asyncio.run(_cost(address))
+    with running_server(server_python, **settings) as address:
+        asyncio.run(_levels(address, _long_texts([text for _, _, text in tables["tuning"]])))
+        long_cost = asyncio.run(_cost(address))
+    supporters = data.parent / "dialogue" / "esconv_supporter_strategies.jsonl.xz" if data else None
+    guarded = guard.measure(server_python, settings, phrases / "replies.tsv", supporters)
     content = {
         "benchmark": "safety",
         **environment.describe(("aiohttp",)),
@@ -52,6 +66,8 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
         if posts
         else None,
         "everyday": {"name": everyday.name, "sha256": everyday.sha256, "levels": Counter(alarms)} if everyday else None,
+        "cost": {"messages": cost, "longest_messages": long_cost},
+        "guard": guarded,
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_suffix(".partial")
@@ -64,18 +80,22 @@ def table(content: dict[str, Any]) -> str:
     """Return the report's Markdown table: a row for each kind of phrasing, with 95 % Wilson intervals."""
     lines = ["| kind | what is right | locked half | tuning half |", "|---|---|---:|---:|"]
     locked, tuning = content["halves"]["locked"]["kinds"], content["halves"]["tuning"]["kinds"]
+    shown = {half: _shown(content["halves"][half]["kinds"]) for half in ("locked", "tuning")}
     for kind in locked:
         needed = locked[kind]["needed"]
         wanted = "no alarm" if needed == "none" else f"at least {'high' if needed == 'imminent' else needed}"
         lines.append(f"| {kind.replace('_', ' ')} | {wanted} | {_cell(locked[kind])} | {_cell(tuning[kind])} |")
+    lines.append(f"| *needing nothing* | *no contacts either* | {_cell(shown['locked'])} | {_cell(shown['tuning'])} |")
     errors = [f"{error['kind']} in row {error['row']} ({error['found']})" for error in content["halves"]["locked"]["errors"]]
     lines.append(f"\nErrors in the locked half: {'; '.join(errors) or 'none'}.")
     if everyday := content["everyday"]:
         levels, total = everyday["levels"], sum(everyday["levels"].values())
         high = levels.get("high", 0) + levels.get("imminent", 0)
+        concern = levels.get("concern", 0)
         lines.append(
             f"{everyday['name']}, {total} texts that people wrote about anything: {high} alarms at high or above, that is "
-            f"{100 * high / total:.2f} % ({_percent(high, total)}), not all of them false; {levels.get('concern', 0)} at concern."
+            f"{100 * high / total:.2f} % ({_percent(high, total)}), not all of them false; {concern} at concern, "
+            f"that is {100 * concern / total:.2f} % ({_percent(concern, total)})."
         )
     if posts := content["posts"]:
         meant, other = posts["1"], posts["0"]
@@ -84,10 +104,38 @@ def table(content: dict[str, Any]) -> str:
         lines.append(
             f"Held-back posts, labels noisy: of {totals[0]} labeled as suicidal, {100 * high[0] / totals[0]:.0f} % are at high or above "
             f"and {100 * (high[0] + meant.get('concern', 0)) / totals[0]:.0f} % at concern or above; of {totals[1]} others, "
-            f"{100 * high[1] / totals[1]:.0f} % at high or above."
+            f"{100 * high[1] / totals[1]:.0f} % at high or above and {100 * (high[1] + other.get('concern', 0)) / totals[1]:.0f} % "
+            "at concern or above."
         )
+    lines += _cost_lines(content["cost"])
+    lines += _guard_lines(content["guard"])
     lines.append(f"\nCommand: `{content['command']}`. Counts: [benchmarks/results/safety.json](../benchmarks/results/safety.json).")
     return "\n".join(lines)
+
+
+def _shown(kinds: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """Count, of the phrasings that need nothing, those that are shown no contacts: neither an alarm nor `concern`."""
+    calm = [count for count in kinds.values() if count["needed"] == "none"]
+    return {"right": sum(count["right"] - count["concern"] for count in calm), "total": sum(count["total"] for count in calm)}
+
+
+def _cost_lines(cost: dict[str, dict[str, Any]]) -> list[str]:
+    usual, longest = cost["messages"], cost["longest_messages"]
+    return [
+        f"\nTime of a check, beyond the classification that runs anyway: mean {usual['mean_ms']:.2f} ms, {usual['within_1_ms']:.2%} of "
+        f"{usual['checks']} within 1 ms; for messages of {_LONG_CHARS} characters full of dangerous phrases mean "
+        f"{longest['mean_ms']:.1f} ms, {longest['within_5_ms']:.0%} of {longest['checks']} within 5 ms."
+    ]
+
+
+def _guard_lines(guarded: dict[str, Any]) -> list[str]:
+    lines = ["\n| a model says | what is right | right |", "|---|---|---:|"]
+    names = {"harmless": "something harmless", "people": "what supporters wrote to people in distress"}
+    for kind, count in guarded["kinds"].items():
+        wanted = "shown" if kind in names else "replaced"
+        lines.append(f"| {names.get(kind, kind.replace('_', ' '))} | {wanted} | {_cell(count)} |")
+    errors = [f"{error['kind']} in row {error['row']}" for error in guarded["errors"]]
+    return [*lines, f"\nErrors of the guard: {'; '.join(errors) or 'none'}."]
 
 
 def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -130,12 +178,36 @@ def _count(rows: list[tuple[str, str, str]], found: list[str]) -> dict[str, Any]
     for number, ((kind, level, _), got) in enumerate(zip(rows, found, strict=True), start=2):  # the first line is the head
         needed, reached, high = _LEVELS.index(level), _LEVELS.index(got), _LEVELS.index("high")
         is_right = reached < high if needed == 0 else reached >= min(needed, high)
-        count = kinds.setdefault(kind, {"needed": level, "right": 0, "total": 0})
+        count = kinds.setdefault(kind, {"needed": level, "right": 0, "total": 0, "concern": 0})
         count["right"] += is_right
+        count["concern"] += got == "concern"
         count["total"] += 1
         if not is_right:
             errors.append({"row": number, "kind": kind, "needed": level, "found": got})
     return {"kinds": kinds, "errors": errors}
+
+
+def _long_texts(phrases: list[str]) -> list[str]:
+    """Return texts of the longest length that a message may have."""
+    together = ". ".join(phrases)
+    step = len(together) // _LONG_TEXTS
+    return [(together[step * number :] + together)[:_LONG_CHARS] for number in range(_LONG_TEXTS)]
+
+
+async def _cost(address: str) -> dict[str, Any]:
+    """Return what the server's metrics say of the time of its checks."""
+    async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(f"{address}/metrics") as response:
+        text = await response.text()
+    within = {limit: float(count) for limit, count in _BUCKET.findall(text)}
+    checks, total = within["+Inf"], _SUM.search(text)
+    if not checks or total is None:
+        raise RuntimeError("the server has no metric of its checks")
+    return {
+        "checks": int(checks),
+        "mean_ms": round(1000 * float(total[1]) / checks, 4),
+        "within_1_ms": round(within["0.001"] / checks, 5),
+        "within_5_ms": round(within["0.005"] / checks, 5),
+    }
 
 
 async def _levels(address: str, texts: list[str]) -> list[str]:

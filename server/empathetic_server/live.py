@@ -180,7 +180,7 @@ class LiveSessions:
         """Refuse a turn when there is no room for it; a person in danger is always answered."""
         if self.is_draining:
             raise BackendUnavailable("the server is stopping", retry_after_s=1)
-        if self._running() >= self._max_turns and not (messages and self.chat.responder.assess(messages).is_crisis):
+        if self._running() >= self._max_turns and not (messages and self.chat.responder.is_crisis(messages)):
             raise Overloaded("too many replies are being written", retry_after_s=2)
 
     def _running(self) -> int:

@@ -20,7 +20,7 @@ from .engines.protocols import EmotionClassifier, ReplyGenerator, Sampling
 from .errors import EmpatheticError
 from .events import Delta, EmotionDetected, FinishReason, SafetyRaised
 from .metrics import Metrics
-from .safety import Assessment, CrisisHead, Level, Locale, Statement, assess
+from .safety import Assessment, CrisisHead, Level, Locale, Reading, Statement, assess, read
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
 from .trajectory import Trajectory, Turn, follow
@@ -97,12 +97,9 @@ class Responder:
         self._metrics = metrics
         self._locale = locale
 
-    def assess(self, messages: Sequence[Message], *, learned: Level = "none") -> Assessment:
-        """Assess a conversation whose last message is the user's; needs nothing but the texts."""
-        said = [Statement(message.text, message.safety or "none") for message in messages if message.role == "user"]
-        with self._metrics.safety_seconds.time():
-            replies = sum(message.finish_reason == "crisis" for message in messages)
-            return assess(said, self._locale, learned=learned, crisis_replies=replies)
+    def is_crisis(self, messages: Sequence[Message]) -> bool:
+        """Whether the written reply is due, by the rules alone: needs nothing but the texts."""
+        return self._assess(self._read(messages), messages).is_crisis
 
     async def respond(
         self,
@@ -128,7 +125,8 @@ class Responder:
         """
         progress = _Progress()
         message = messages[-1]
-        safety = self.assess(messages)
+        reading = self._read(messages)
+        safety = self._assess(reading, messages)
         ending = Ending("crisis", prompt_tokens=0, reply_tokens=0)
         if safety.is_crisis:  # before the classifier, which may be slow or down
             for happening in self._raise(safety, reply_id, progress):
@@ -137,7 +135,7 @@ class Responder:
         if emotion is not None:
             yield EmotionDetected(message.message_id, emotion)
         if not safety.is_crisis:
-            safety = self.assess(messages, learned=learned)
+            safety = self._assess(reading, messages, learned)
             for happening in self._raise(safety, reply_id, progress):
                 yield happening
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
@@ -165,6 +163,15 @@ class Responder:
             prompt_tokens=ending.prompt_tokens,
             reply_tokens=ending.reply_tokens,
         )
+
+    def _read(self, messages: Sequence[Message]) -> Reading:
+        """Read a conversation whose last message is the user's."""
+        with self._metrics.safety_seconds.time():
+            return read([Statement(message.text, message.safety or "none") for message in messages if message.role == "user"])
+
+    def _assess(self, reading: Reading, messages: Sequence[Message], learned: Level = "none") -> Assessment:
+        replies = sum(message.finish_reason == "crisis" for message in messages)
+        return assess(reading, self._locale, learned=learned, crisis_replies=replies)
 
     def _raise(self, safety: Assessment, reply_id: str, progress: _Progress) -> list[Answering]:
         """Return what the client is told of an assessment: contacts, and from `high` up the written reply."""

@@ -30,9 +30,21 @@ def test_counts_hold_rows_and_kinds_and_no_text() -> None:
             "halves": {"locked": counted, "tuning": counted},
             "everyday": {"name": "E", "levels": {"none": 98, "high": 2}},
             "posts": {"1": {"high": 6, "concern": 2, "none": 2}, "0": {"none": 9, "imminent": 1}},
+            "cost": {
+                "messages": {"checks": 10, "mean_ms": 0.1234, "within_1_ms": 0.9, "within_5_ms": 1.0},
+                "longest_messages": {"checks": 4, "mean_ms": 12.34, "within_1_ms": 0.0, "within_5_ms": 0.25},
+            },
+            "guard": {
+                "kinds": {"means": {"right": 1, "total": 2}, "harmless": {"right": 3, "total": 3}},
+                "errors": [{"row": 7, "kind": "means"}],
+            },
             "command": "c",
         }
     )
     assert "| figurative | no alarm | 0/1" in shown
     assert "2.00 %" in shown
     assert "of 10 labeled as suicidal, 60 % are at high or above and 80 % at concern or above; of 10 others, 10 %" in shown
+    assert "mean 0.12 ms, 90.00% of 10 within 1 ms" in shown
+    assert "mean 12.3 ms, 25% of 4 within 5 ms" in shown
+    assert "| means | replaced | 1/2" in shown
+    assert "Errors of the guard: means in row 7." in shown

@@ -11,7 +11,7 @@ import pytest
 from empathetic_server.engines.crisis_head import read_crisis_head
 from empathetic_server.engines.manifest import read_manifest
 from empathetic_server.errors import ArtifactError, BackendUnavailable
-from empathetic_server.safety import CrisisHead, Level, Statement, assess, find_danger
+from empathetic_server.safety import CrisisHead, Level, Statement, assess, find_danger, read
 from empathetic_server.safety.rules import LEVELS
 from empathetic_server.settings import Settings
 from hypothesis import given
@@ -44,7 +44,7 @@ LOUD = CrisisHead(weights=(0.0,), bias=9.0, concern=0.5, high=0.9)
     ],
 )
 def test_what_the_score_may_raise(text: str, learned: Level, level: Level) -> None:
-    found = assess([Statement(text)], "us", learned=learned)
+    found = assess(read([Statement(text)]), "us", learned=learned)
     assert found.level == level
     assert (found.reply is not None) == (level == "high")
     assert bool(found.resources) == (level != "none")
@@ -53,12 +53,12 @@ def test_what_the_score_may_raise(text: str, learned: Level, level: Level) -> No
 @pytest.mark.parametrize("learned", LEVELS)
 def test_the_score_lowers_nothing(learned: Level) -> None:
     for _, _, text in table("tuning.tsv"):
-        assert LEVELS.index(assess([Statement(text)], "us", learned=learned).level) >= LEVELS.index(find_danger(text).level)
+        assert LEVELS.index(assess(read([Statement(text)]), "us", learned=learned).level) >= LEVELS.index(find_danger(text).level)
 
 
 def test_what_the_score_raised_to_high_decays_like_any_other() -> None:
     def after(*said: Statement) -> str:
-        return assess([*said, Statement("ok")], "us").level
+        return assess(read([*said, Statement("ok")]), "us").level
 
     assert after(Statement(HOPELESS, "high")) == "concern"
     assert after(Statement(HOPELESS, "concern")) == "none"

@@ -6,7 +6,7 @@ import html
 from typing import get_args
 
 import pytest
-from empathetic_server.safety import Statement, assess, find_danger, protocol_page
+from empathetic_server.safety import Statement, assess, find_danger, protocol_page, read
 from empathetic_server.safety.contacts import CHILD_CONTACTS, CONTACTS, LANGUAGE_CONTACTS, Locale
 from empathetic_server.safety.lexicon import LANGUAGES, RULES
 from empathetic_server.safety.replies import REPLIES, TRANSLATED
@@ -89,13 +89,13 @@ def test_a_hostile_text_takes_no_time(text: str) -> None:
 )
 @pytest.mark.parametrize("now", [CALM, "haha just kidding, I'm fine"])
 def test_a_level_decays_over_messages_and_a_joke_does_not_clear_it(earlier: list[str], level: str, now: str) -> None:
-    assert assess([Statement(text) for text in (*earlier, now)], "international").level == level
+    assert assess(read([Statement(text) for text in (*earlier, now)]), "international").level == level
 
 
 @pytest.mark.parametrize("locale", get_args(Locale))
 def test_every_contact_of_the_locale_is_named_in_the_reply(locale: Locale) -> None:
     for text in (DANGER, "I'm on the roof and I'm going to jump", "my friend wants to kill herself", "I'm starving myself"):
-        found = assess([Statement(text)], locale)
+        found = assess(read([Statement(text)]), locale)
         assert found.reply is not None
         assert found.resources == CONTACTS[locale]
         assert all(contact["contact"] in found.reply for contact in found.resources)
@@ -106,7 +106,7 @@ def test_every_contact_of_the_locale_is_named_in_the_reply(locale: Locale) -> No
     [("quiero morir", "es"), ("je veux mourir", "fr"), ("ich will sterben", "de"), ("quero morrer", "pt"), ("मैं मरना चाहता हूँ", "hi")],
 )
 def test_a_statement_in_another_language_is_answered_in_it(text: str, language: str) -> None:
-    found = assess([Statement(text)], "us")
+    found = assess(read([Statement(text)]), "us")
     assert found.resources == LANGUAGE_CONTACTS[language]
     assert found.reply is not None
     assert found.reply.startswith(TRANSLATED[language][0][:20])
@@ -115,16 +115,16 @@ def test_a_statement_in_another_language_is_answered_in_it(text: str, language: 
 @pytest.mark.parametrize("text", ["I'm 15 and I want to die", "I am 12 years old. I want to kill myself"])
 def test_somebody_under_18_is_told_of_a_child_helpline_first(text: str) -> None:
     for locale, contact in CHILD_CONTACTS.items():
-        assert assess([Statement(text)], locale).resources[0] == contact
+        assert assess(read([Statement(text)]), locale).resources[0] == contact
 
 
 @pytest.mark.parametrize("text", ["I'm 35 and I want to die", "I want to die since I turned 15 minutes late"])
 def test_others_are_not(text: str) -> None:
-    assert assess([Statement(text)], "gb").resources == CONTACTS["gb"]
+    assert assess(read([Statement(text)]), "gb").resources == CONTACTS["gb"]
 
 
 def test_the_reply_is_not_the_same_block_twice_running() -> None:
-    replies = [assess([Statement(DANGER)], "us", crisis_replies=count).reply for count in range(3)]
+    replies = [assess(read([Statement(DANGER)]), "us", crisis_replies=count).reply for count in range(3)]
     assert len(set(replies)) == 3
 
 

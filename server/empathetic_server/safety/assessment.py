@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from .contacts import Contact, Locale, contacts_for
@@ -78,21 +78,42 @@ class Statement:
     stored: Level = "none"
 
 
-def assess(said: Sequence[Statement], locale: Locale, *, learned: Level = "none", crisis_replies: int = 0) -> Assessment:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the rules found in a conversation; the texts are read once, however often it is assessed.
+
+    Attributes:
+        own: in the message to answer.
+        earlier: in the messages before it that may still count, the newest first.
+        is_minor: whether the person said that they are under 18.
+    """
+
+    own: Finding
+    earlier: tuple[Finding, ...]
+    is_minor: bool
+
+
+def read(said: Sequence[Statement]) -> Reading:
+    """Read what the person wrote, oldest first; the last is the message to answer. All of it is read."""
+    earlier = [_found_then(statement) for statement in reversed(said[:-1][-len(_LEFT["high"]) :])]
+    own = find_danger(said[-1].text)
+    is_minor = any(_MINOR.search(normalize(statement.text)) for statement in said if _DIGIT.search(statement.text))
+    return Reading(own, tuple(earlier), is_minor)
+
+
+def assess(reading: Reading, locale: Locale, *, learned: Level = "none", crisis_replies: int = 0) -> Assessment:
     """Assess a conversation.
 
     Args:
-        said: what the person wrote, oldest first; the last is the message to answer. All of it is read.
+        reading: what the rules found.
         locale: whose contacts are named.
         learned: what the learned score speaks for; `none` while there is no classifier.
         crisis_replies: written replies that the conversation already has.
     """
-    own = _with_learned(find_danger(said[-1].text), learned)
-    finding = _with_earlier(own, said[:-1])
+    finding = _with_earlier(_with_learned(reading.own, learned), reading.earlier)
     if finding.level == "none":
         return Assessment("none")
-    is_minor = any(_MINOR.search(normalize(statement.text)) for statement in said if _DIGIT.search(statement.text))
-    contacts = contacts_for(locale, finding.language, is_minor=is_minor)
+    contacts = contacts_for(locale, finding.language, is_minor=reading.is_minor)
     reply = None
     if finding.level in ("high", "imminent"):
         reply = crisis_reply(_audience(finding), finding.language, contacts, earlier=crisis_replies)
@@ -107,13 +128,17 @@ def _with_learned(own: Finding, learned: Level) -> Finding:
     return own
 
 
-def _with_earlier(own: Finding, earlier: Sequence[Statement]) -> Finding:
+def _found_then(statement: Statement) -> Finding:
+    found = find_danger(statement.text)
+    if found.level == "concern" and statement.stored in ("high", "imminent"):  # the learned score had raised it
+        return replace(found, level="high")
+    return found
+
+
+def _with_earlier(own: Finding, earlier: Sequence[Finding]) -> Finding:
     highest = own
-    for distance, statement in enumerate(reversed(earlier[-len(_LEFT["high"]) :])):
-        before = find_danger(statement.text)
-        # Concern by the rules that was stored as more: the learned score had raised it.
-        raised = before.level == "concern" and statement.stored in ("high", "imminent")
-        left = _LEFT.get("high" if raised else before.level, ())
+    for distance, before in enumerate(earlier):
+        left = _LEFT.get(before.level, ())
         if distance < len(left) and LEVELS.index(left[distance]) > LEVELS.index(highest.level):
             highest = Finding(left[distance], ("earlier",), before.language)
     return highest

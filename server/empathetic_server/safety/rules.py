@@ -55,12 +55,11 @@ class Finding:
 def find_danger(text: str) -> Finding:
     """Read a whole text."""
     plain = IDIOMS.sub(" ", _in_clauses(normalize(text)))
-    for language, pattern in LANGUAGES.items():
-        if pattern.search(plain):
-            return Finding("high", (f"direct_{language}",), language)
+    languages = [language for language, pattern in LANGUAGES.items() if pattern.search(plain)]
     phrases = [(rule, _counts(rule, match, plain)) for rule in RULES for match in rule.pattern.finditer(plain)]
     is_bereaved = BEREAVED.search(plain) is not None
     found = [(rule.level, rule.code) for rule, counts in phrases if counts]
+    found += [("high", f"direct_{language}") for language in languages]
     if THIRD_PERSON.search(plain) and not is_bereaved and not STUDY.search(plain) and not PAST.search(plain):
         found.append(("high", "third_person"))
     if not found and not is_bereaved and FIRST_PERSON.search(plain):
@@ -70,8 +69,8 @@ def find_danger(text: str) -> Finding:
     level = max((level for level, _ in found), key=LEVELS.index)
     reasons = tuple(sorted({code for found_level, code in found if found_level == level}))
     if level == "high" and any(code in _INTENDED for code in reasons) and INTENT.search(plain) and SOON.search(plain):
-        return Finding("imminent", (*reasons, "time"))
-    return Finding(level, reasons)
+        level, reasons = "imminent", (*reasons, "time")
+    return Finding(level, reasons, languages[0] if languages else "en")
 
 
 # With a time, these are a plan.

@@ -1,0 +1,105 @@
+"""What the server's output guard lets through: a scripted model says each reply of a table, and the answer over HTTP is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import lzma
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from .server_process import running_server
+
+REPLIES = Path("benchmarks/safety/replies.tsv")
+_CLIENTS = 8
+_HUMAN_REPLIES = 2000
+_ROW = re.compile(r"number (\d+)")
+
+
+def measure(server_python: str, settings: dict[str, str], table: Path, dialogues: Path | None) -> dict[str, Any]:
+    """Return counts by kind and the rows that came out wrong, never texts.
+
+    Args:
+        server_python: interpreter that runs the server.
+        settings: of the server.
+        table: rows of kind and reply, a head line first; the kind `harmless` has to be let through.
+        dialogues: supporters' replies that people wrote, to be let through, too; None leaves them out.
+
+    Raises:
+        OSError, RuntimeError: a file is missing, or the server does not start or answer.
+    """
+    rows = [tuple(line.split("\t")) for line in table.read_text(encoding="utf-8").split("\n")[1:] if line]
+    people = [("people", text) for text in _supporters(dialogues)] if dialogues else []
+    everything = [*rows, *people]
+    ends = asyncio.run(_answers(server_python, settings, [reply for _, reply in everything]))
+    kinds: dict[str, dict[str, int]] = {}
+    errors = []
+    for number, ((kind, _), end) in enumerate(zip(everything, ends, strict=True), start=2):  # the first line is the head
+        is_right = (end != "fallback") if kind in ("harmless", "people") else (end == "fallback")
+        count = kinds.setdefault(kind, {"right": 0, "total": 0})
+        count["right"] += is_right
+        count["total"] += 1
+        if not is_right and kind != "people":
+            errors.append({"row": number, "kind": kind})
+    return {"kinds": kinds, "errors": errors}
+
+
+def _supporters(path: Path) -> list[str]:
+    with lzma.open(path, "rt", encoding="utf-8") as file:
+        texts = [" ".join(json.loads(line)["text"].split()) for line in file]
+    return [text for text in texts if text][:_HUMAN_REPLIES]
+
+
+async def _answers(server_python: str, settings: dict[str, str], replies: list[str]) -> list[str]:
+    """Return how the server ended each reply; `fallback` is a reply that was replaced or broken off."""
+    gate = asyncio.Semaphore(_CLIENTS)
+
+    async def ask(session: aiohttp.ClientSession, number: int) -> str:
+        body = {"message": f"Please tell me about number {number}", "temporary": True}
+        async with gate, session.post("/v1/chat", json=body) as response:
+            answer: dict[str, str] = await response.json()
+            # A cleaner in front of the guard may take out the whole reply: it is gone, too.
+            return answer["finish_reason"]
+
+    async with _scripted_model(replies) as url:
+        wanted = {**settings, "EMPATHETIC_GENERATOR": "vllm", "EMPATHETIC_VLLM_URL": url, "EMPATHETIC_VLLM_MODEL": "table"}
+        server = running_server(server_python, **wanted)
+        address = await asyncio.to_thread(server.__enter__)
+        try:
+            async with aiohttp.ClientSession(address, raise_for_status=True) as session:
+                return await asyncio.gather(*(ask(session, number) for number in range(len(replies))))
+        finally:
+            await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _scripted_model(replies: list[str]) -> AsyncIterator[str]:
+    """Serve OpenAI's streaming shape on loopback, saying word by word the reply whose number is in the last message."""
+
+    async def complete(request: web.Request) -> web.StreamResponse:
+        messages = (await request.json())["messages"]
+        reply = replies[int(_ROW.findall(messages[-1]["content"])[-1])]
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in (*re.findall(r"\s*\S+", reply), None):
+            choice = {"index": 0, "delta": {} if piece is None else {"content": piece}, "finish_reason": "stop" if piece is None else None}
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "table", "choices": [choice]}
+            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    application = web.Application()
+    application.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
