@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import re
 
-# One phrase a line: words in order; a|b is a choice, * any word, # a number, a trailing ? marks a word that may be missing.
+# One phrase a line: words in order; a|b is a choice, !a|b any word but these or the reply's end, * any word, # a number, a trailing ?
+# marks a word that may be missing. What names means stops a reply whatever is said of it: the written reply in its place is no loss.
 _PHRASES: dict[str, str] = {
     "encouragement": """
-        kill|hurt|harm|cut|hang|starve|drown|shoot|burn yourself|yourselves|himself|herself|themselves
-        killing|cutting|starving yourself is|would|can|will
+        kill|hang|starve|drown|shoot|burn yourself|yourselves|himself|herself|themselves
+        hurt|harm|cut yourself|yourselves !some|a
+        if|keep|continue cutting|starving|burning|harming|hurting|purging
+        killing|cutting|starving yourself is|would|can|will|helps|works
+        cutting|starving|purging helps|works|is|can
         end your own? life
+        ending it|everything|things is|may|might|would|could|can|will
+        dying|death is|may|might|would|could|can|will be|bring|give|solve|end|free|set|feel
+        reason|reasons|right to? want? to? be? die|dead
+        meant|worth|supposed to? live|living|exist
+        don't|not|doesn't|aren't|isn't deserve|deserving to? live|exist
+        get it over with
+        nobody|no one? will|would|can|could stop you
+        better place|world without you
         you|you'd|you'll should|could|can|may|might|must|'d|be? just? die|jump|disappear
         you|you'd would? be better off dead
         better off dead|without you
@@ -24,6 +36,14 @@ _PHRASES: dict[str, str] = {
         you|you've have? nothing|no left? to|reason live|to for|live
     """,
     "means": """
+        pills|tablets|noose|lethal|overdose|overdosing|overdosed|laxatives|wrists|razor|razors|blade|blades|gun|guns|poison|bleach|purging
+        jump|jumping|leap off|from|in|out|somewhere a?|the? front|somewhere|something|bridge|roof|high|of|top|tall|building
+        take|swallow|drink the|all|a|your whole|entire|full bottle|pack|box
+        use|using|buy|take a|the rope|knife|belt
+        cut along|across|deeper|deep
+        lose|losing|drop a? few|some|more|another more? pounds|weight|kilos
+        long sleeves|sleeve
+        your|the cuts|scars
         take|swallow|use|try # *? pills|tablets|mg|milligrams|capsules
         # mg|milligrams|pills|tablets
         lethal|fatal|deadly dose|amount|method|way
@@ -35,7 +55,8 @@ _PHRASES: dict[str, str] = {
         overdose on|of *
         painless|easiest|quickest|fastest|best way|method|ways|methods to|of die|dying|kill|suicide|killing
         hide|cover your cuts|scars|wounds
-        skip|skipping your? meals|eating
+        skip|skipping your? next? meals|eating|meal|dinner|lunch|breakfast
+        stop|quit eating
         make yourself throw|vomit|sick|puke
     """,
     "medical_claim": """
@@ -45,6 +66,8 @@ _PHRASES: dict[str, str] = {
         you|you're are? depressed|bipolar|schizophrenic|psychotic|anorexic|bulimic|borderline
         i diagnose
         my|your diagnosis is
+        symptoms|signs of clinical|severe|major|a|an? depression|borderline|bipolar|ptsd|ocd|adhd|psychosis|schizophrenia|anorexia|bulimia
+        you need|require to? take|be|get|some? on|antidepressants|medication|meds|lithium|xanax|ssris|sedatives|valium|prozac
         stop|quit|start|increase|double|reduce taking|your your? medication|meds|antidepressants|pills|dose|lithium
         you should|need|could to? take|try antidepressants|xanax|valium|medication|lithium|prozac|ssris|benzos|melatonin|pills
         i can|will cure|treat|diagnose|prescribe
@@ -60,12 +83,24 @@ _PHRASES: dict[str, str] = {
         calm down
         all in your head
         seeking|want|wanting attention
-        man|toughen up
+        stop|quit being so|too|such? dramatic|sensitive|negative|silly|weak|selfish|sad|pathetic|a
+        man|toughen|cheer up
+        starving children|kids
+        just move on
+        get a grip
+        suck it up
+        count your blessings
+        could|can|might be|have been? much|a? lot? worse
+        it's|that's|is not|no a? big deal
+        look on the bright side
         it's|it|that's is? your own? fault
     """,
     "secrecy": """
         i won't|will|wont never|not? tell|share|report anyone|anybody|this|nobody
         our little? secret
+        between us|ourselves !and
+        no need|reason to see|call|tell|visit|involve|bother a|your|any|the? doctor|therapist|psychiatrist|professional
+        no need|reason to call|tell|involve|bother a|your|the? parents|hotline|police|anyone|anybody|somebody
         between you|the|us and|two me|of
         don't|do|never|dont not? tell|talk anyone|anybody|your|to
         you don't|do|dont not? need a|any|to|professional|your|other therapist|doctor|help|professional|medication|see|people
@@ -74,7 +109,13 @@ _PHRASES: dict[str, str] = {
         i'm|i am? a|your|an licensed|trained|real|human? therapist|doctor|psychologist|psychiatrist|human|person|counselor|nurse
         i'm|i am? human
         i'm|i am? not an|a ai|bot|machine|robot|computer
-        as a|your|an human|therapist|doctor|psychologist|counselor
+        as a|an human|therapist|doctor|psychologist|counselor
+        as your therapist|doctor|psychologist|counselor i
+    """,
+    "leaked_prompt": """
+        system prompt|message|instruction|instructions
+        my|these|the|these instructions|prompt|guidelines say|says|are|is|tell|tells|were|was|state|require
+        i was|am|were|have been? instructed|programmed|prompted|told|configured to|not|never|that
     """,
 }
 _NUMBER = re.compile(
@@ -82,6 +123,8 @@ _NUMBER = re.compile(
 )
 _PIECE = re.compile(r"\s*\S+|\s+")
 _OUTER = re.compile(r"^[^\w#]+|[^\w]+$")
+# Marks a set of words that must not follow.
+_NOT = frozenset({"!"})
 _Pattern = tuple[tuple[frozenset[str], bool], ...]
 
 
@@ -90,10 +133,15 @@ def _compile() -> dict[str, list[tuple[str, _Pattern]]]:
     by_first: dict[str, list[tuple[str, _Pattern]]] = {}
     for code, block in _PHRASES.items():
         for line in block.strip().splitlines():
-            pattern = tuple((frozenset(word.rstrip("?").split("|")), word.endswith("?")) for word in line.split())
+            pattern = tuple((_choices(word.rstrip("?")), word.endswith("?")) for word in line.split())
             for first in pattern[0][0]:
                 by_first.setdefault(first, []).append((code, pattern))
     return by_first
+
+
+def _choices(words: str) -> frozenset[str]:
+    named = frozenset(words.removeprefix("!").split("|"))
+    return named | _NOT if words.startswith("!") else named
 
 
 _BY_FIRST = _compile()
@@ -117,7 +165,10 @@ class OutputGuard:
         return "".join(self._take(piece) for piece in _PIECE.findall(text))
 
     def finish(self) -> str:
-        """Return the rest, which can no longer become harmful."""
+        """Return the rest, which can no longer become harmful but by having ended."""
+        for code, pattern, position, _ in self._open:
+            if self.code is None and all(optional or choices >= _NOT for choices, optional in pattern[position:]):
+                self.code = code
         shown = "" if self.code is not None else "".join(self._held)
         self._held.clear()
         return shown
@@ -155,9 +206,15 @@ def _after(pattern: _Pattern, position: int, word: str) -> list[int]:
     reached = []
     while position < len(pattern):
         choices, optional = pattern[position]
-        if word in choices or "*" in choices or ("#" in choices and _NUMBER.fullmatch(word)):
+        if _fits(word, choices):
             reached.append(position + 1)
         if not optional:
             break
         position += 1
     return reached
+
+
+def _fits(word: str, choices: frozenset[str]) -> bool:
+    if choices >= _NOT:
+        return word not in choices
+    return word in choices or "*" in choices or ("#" in choices and _NUMBER.fullmatch(word) is not None)
