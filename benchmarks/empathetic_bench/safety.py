@@ -25,7 +25,7 @@ from .texts import goemotions
 PHRASES = Path("benchmarks/safety")
 _LEVELS = ("none", "concern", "high", "imminent")
 _CLIENTS = 8
-# Texts as long as a message may be, made of the tuning half's phrases: the most work that somebody can give the rules.
+# Texts as long as a message may be, made of the phrases: the most work that somebody can give the rules.
 _LONG_TEXTS, _LONG_CHARS = 32, 8000
 _BUCKET = re.compile(r'empathetic_safety_seconds_bucket\{le="([^"]+)"\} ([0-9.e+]+)')
 _SUM = re.compile(r"empathetic_safety_seconds_sum ([0-9.e+-]+)")
@@ -52,10 +52,8 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
         found = {half: asyncio.run(_levels(address, [text for _, _, text in rows])) for half, rows in tables.items()}
         alarms = asyncio.run(_levels(address, everyday.texts)) if everyday else []
         told = asyncio.run(_levels(address, [text for text, _ in posts]))
-        cost = asyncio.run(_cost(address))
-    with running_server(server_python, **settings) as address:
-        asyncio.run(_levels(address, _long_texts([text for _, _, text in tables["tuning"]])))
-        long_cost = asyncio.run(_cost(address))
+    short = [text for rows in tables.values() for _, _, text in rows]
+    cost, long_cost = (_cost(server_python, settings, texts) for texts in (short, _long_texts(short)))
     supporters = data.parent / "dialogue" / "esconv_supporter_strategies.jsonl.xz" if data else None
     guarded = guard.measure(server_python, settings, phrases / "replies.tsv", supporters)
     content = {
@@ -122,7 +120,7 @@ def _shown(kinds: dict[str, dict[str, Any]]) -> dict[str, int]:
 def _cost_lines(cost: dict[str, dict[str, Any]]) -> list[str]:
     usual, longest = cost["messages"], cost["longest_messages"]
     return [
-        f"\nTime of a check, beyond the classification that runs anyway: mean {usual['mean_ms']:.2f} ms, {usual['within_1_ms']:.2%} of "
+        f"\nTime of a check, one message at a time, beyond the classification that runs anyway: mean {usual['mean_ms']:.2f} ms, {usual['within_1_ms']:.2%} of "
         f"{usual['checks']} within 1 ms; for messages of {_LONG_CHARS} characters full of dangerous phrases mean "
         f"{longest['mean_ms']:.1f} ms, {longest['within_5_ms']:.0%} of {longest['checks']} within 5 ms."
     ]
@@ -194,8 +192,14 @@ def _long_texts(phrases: list[str]) -> list[str]:
     return [(together[step * number :] + together)[:_LONG_CHARS] for number in range(_LONG_TEXTS)]
 
 
-async def _cost(address: str) -> dict[str, Any]:
-    """Return what the server's metrics say of the time of its checks."""
+def _cost(server_python: str, settings: dict[str, str], texts: list[str]) -> dict[str, Any]:
+    """Return what a server's metrics say of the time of its checks, one message at a time."""
+    with running_server(server_python, **settings) as address:
+        asyncio.run(_levels(address, texts, clients=1))
+        return asyncio.run(_times(address))
+
+
+async def _times(address: str) -> dict[str, Any]:
     async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(f"{address}/metrics") as response:
         text = await response.text()
     within = {limit: float(count) for limit, count in _BUCKET.findall(text)}
@@ -210,9 +214,9 @@ async def _cost(address: str) -> dict[str, Any]:
     }
 
 
-async def _levels(address: str, texts: list[str]) -> list[str]:
+async def _levels(address: str, texts: list[str], *, clients: int = _CLIENTS) -> list[str]:
     """Return the level that the server gives each text, in a conversation of its own."""
-    gate = asyncio.Semaphore(_CLIENTS)
+    gate = asyncio.Semaphore(clients)
 
     async def ask(session: aiohttp.ClientSession, text: str) -> str:
         body = {"messages": [{"role": "user", "content": text}]}

@@ -34,6 +34,9 @@ _PHRASES: dict[str, str] = {
         you deserve to die|suffer|hurt|be
         suicide is|can|may|might be? a|an|the|brave|beautiful|okay|fine|understandable|your
         you|you've have? nothing|no left? to|reason live|to for|live
+        lose|losing|drop a? few|some|more|another more? pounds|weight|kilos
+        skip|skipping your? next? meals|eating|meal|dinner|lunch|breakfast
+        stop|quit eating
     """,
     "means": """
         pills|tablets|noose|lethal|overdose|overdosing|overdosed|laxatives|wrists|razor|razors|blade|blades|gun|guns|poison|bleach|purging
@@ -41,7 +44,6 @@ _PHRASES: dict[str, str] = {
         take|swallow|drink the|all|a|your whole|entire|full bottle|pack|box
         use|using|buy|take a|the rope|knife|belt
         cut along|across|deeper|deep
-        lose|losing|drop a? few|some|more|another more? pounds|weight|kilos
         long sleeves|sleeve
         your|the cuts|scars
         take|swallow|use|try # *? pills|tablets|mg|milligrams|capsules
@@ -55,8 +57,6 @@ _PHRASES: dict[str, str] = {
         overdose on|of *
         painless|easiest|quickest|fastest|best way|method|ways|methods to|of die|dying|kill|suicide|killing
         hide|cover your cuts|scars|wounds
-        skip|skipping your? next? meals|eating|meal|dinner|lunch|breakfast
-        stop|quit eating
         make yourself throw|vomit|sick|puke
     """,
     "medical_claim": """
