@@ -27,7 +27,6 @@ from typing import get_args
 
 from .contacts import Contact, Locale, contacts_for
 from .lexicon import Level
-from .normalizing import normalize
 from .replies import Audience, crisis_reply
 from .rules import LEVELS, Finding, find_danger
 
@@ -36,8 +35,7 @@ _MINOR = re.compile(
     r"\b(?:i ?a?m|im only|im just) (?:only |just )?(?:[5-9]|1[0-7])(?: years?(?: old)?| yo|yrs?)?(?=[ .,!?]*(?:$|[.,!?]| and "
     r"| but | years| yo))"
 )
-
-_DIGIT = re.compile(r"\d")
+_APOSTROPHE = re.compile("['\u2019]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def read(said: Sequence[Statement]) -> Reading:
     """Read what the person wrote, oldest first; the last is the message to answer. All of it is read."""
     earlier = [_found_then(statement) for statement in reversed(said[:-1][-len(_LEFT["high"]) :])]
     own = find_danger(said[-1].text)
-    is_minor = any(_MINOR.search(normalize(statement.text)) for statement in said if _DIGIT.search(statement.text))
+    is_minor = any(_MINOR.search(_APOSTROPHE.sub("", statement.text.casefold())) for statement in said)
     return Reading(own, tuple(earlier), is_minor)
 
 

@@ -53,28 +53,35 @@ class Finding:
 
 
 def find_danger(text: str) -> Finding:
-    """Read a whole text."""
+    """Read a whole text, for the most dangerous first: what is less adds nothing."""
     plain = IDIOMS.sub(" ", _in_clauses(normalize(text)))
     languages = [language for language, pattern in LANGUAGES.items() if pattern.search(plain)]
-    phrases = [(rule, _counts(rule, match, plain)) for rule in RULES for match in rule.pattern.finditer(plain)]
     is_bereaved = BEREAVED.search(plain) is not None
-    found = [(rule.level, rule.code) for rule, counts in phrases if counts]
-    found += [("high", f"direct_{language}") for language in languages]
-    if THIRD_PERSON.search(plain) and not is_bereaved and not STUDY.search(plain) and not PAST.search(plain):
-        found.append(("high", "third_person"))
-    if not found and not is_bereaved and FIRST_PERSON.search(plain):
-        found = [(MENTION.level, MENTION.code) for match in MENTION.pattern.finditer(plain) if _counts(MENTION, match, plain)]
-    if not found:
-        return Finding("none", is_harmless=bool(phrases) or is_bereaved)
-    level = max((level for level, _ in found), key=LEVELS.index)
-    reasons = tuple(sorted({code for found_level, code in found if found_level == level}))
-    if level == "high" and any(code in _INTENDED for code in reasons) and INTENT.search(plain) and SOON.search(plain):
-        level, reasons = "imminent", (*reasons, "time")
-    return Finding(level, reasons, languages[0] if languages else "en")
+    is_harmless = is_bereaved
+    for level in reversed(LEVELS[1:]):
+        phrases = [(rule.code, _counts(rule, match, plain)) for rule in _RULES[level] for match in rule.pattern.finditer(plain)]
+        codes = {code for code, counts in phrases if counts}
+        if level == "high":
+            codes |= {f"direct_{language}" for language in languages}
+            if not is_bereaved and THIRD_PERSON.search(plain) and not STUDY.search(plain) and not PAST.search(plain):
+                codes.add("third_person")
+        if codes:
+            return _finding(level, codes, plain, languages[0] if languages else "en")
+        is_harmless = is_harmless or bool(phrases)
+    if not is_bereaved and FIRST_PERSON.search(plain) and any(_counts(MENTION, match, plain) for match in MENTION.pattern.finditer(plain)):
+        return Finding(MENTION.level, (MENTION.code,))
+    return Finding("none", is_harmless=is_harmless)
 
 
+_RULES = {level: [rule for rule in RULES if rule.level == level] for level in LEVELS}
 # With a time, these are a plan.
 _INTENDED = frozenset({"self_kill", "end_life", "want_to_die", "suicidal_noun", "self_harm", "farewell"})
+
+
+def _finding(level: Level, codes: set[str], plain: str, language: str) -> Finding:
+    if level == "high" and codes & _INTENDED and INTENT.search(plain) and SOON.search(plain):
+        return Finding("imminent", (*sorted(codes), "time"), language)
+    return Finding(level, tuple(sorted(codes)), language)
 
 
 def _in_clauses(text: str) -> str:
