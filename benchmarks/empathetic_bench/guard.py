@@ -16,38 +16,51 @@ from aiohttp import web
 
 from .server_process import running_server
 
-REPLIES = Path("benchmarks/safety/replies.tsv")
 _CLIENTS = 8
 _HUMAN_REPLIES = 2000
 _ROW = re.compile(r"number (\d+)")
 
 
-def measure(server_python: str, settings: dict[str, str], table: Path, dialogues: Path | None) -> dict[str, Any]:
-    """Return counts by kind and the rows that came out wrong, never texts.
+def measure(server_python: str, settings: dict[str, str], phrases: Path, dialogues: Path | None) -> dict[str, Any]:
+    """Return counts by kind and the rows that came out wrong, never texts; for each half, and for what people wrote.
 
     Args:
         server_python: interpreter that runs the server.
         settings: of the server.
-        table: rows of kind and reply, a head line first; the kind `harmless` has to be let through.
+        phrases: folder with replies-locked.tsv and replies-tuning.tsv: rows of kind and reply, a head line first; the kind `harmless`
+            has to be let through.
         dialogues: supporters' replies that people wrote, to be let through, too; None leaves them out.
 
     Raises:
         OSError, RuntimeError: a file is missing, or the server does not start or answer.
     """
-    rows = [tuple(line.split("\t")) for line in table.read_text(encoding="utf-8").split("\n")[1:] if line]
-    people = [("people", text) for text in _supporters(dialogues)] if dialogues else []
-    everything = [*rows, *people]
-    ends = asyncio.run(_answers(server_python, settings, [reply for _, reply in everything]))
-    kinds: dict[str, dict[str, int]] = {}
+    tables = {half: _read(phrases / f"replies-{half}.tsv") for half in ("locked", "tuning")}
+    if dialogues:
+        tables["people"] = [("harmless", text) for text in _supporters(dialogues)]
+    replies = [reply for rows in tables.values() for _, reply in rows]
+    ends = iter(asyncio.run(_answers(server_python, settings, replies)))
+    counts = {name: _count([kind for kind, _ in rows], [next(ends) for _ in rows]) for name, rows in tables.items()}
+    if "people" in counts:
+        counts["people"]["errors"] = []  # rows of a file that is not committed tell nothing
+    return counts
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
+    return [(kind, reply) for kind, reply in rows]
+
+
+def _count(kinds: list[str], ends: list[str]) -> dict[str, Any]:
+    counts: dict[str, dict[str, int]] = {}
     errors = []
-    for number, ((kind, _), end) in enumerate(zip(everything, ends, strict=True), start=2):  # the first line is the head
-        is_right = (end != "fallback") if kind in ("harmless", "people") else (end == "fallback")
-        count = kinds.setdefault(kind, {"right": 0, "total": 0})
+    for number, (kind, end) in enumerate(zip(kinds, ends, strict=True), start=2):  # the first line is the head
+        is_right = (end == "fallback") == (kind != "harmless")
+        count = counts.setdefault(kind, {"right": 0, "total": 0})
         count["right"] += is_right
         count["total"] += 1
-        if not is_right and kind != "people":
+        if not is_right:
             errors.append({"row": number, "kind": kind})
-    return {"kinds": kinds, "errors": errors}
+    return {"kinds": counts, "errors": errors}
 
 
 def _supporters(path: Path) -> list[str]:

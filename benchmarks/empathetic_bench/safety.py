@@ -55,7 +55,7 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
     short = [text for rows in tables.values() for _, _, text in rows]
     cost, long_cost = (_cost(server_python, settings, texts) for texts in (short, _long_texts(short)))
     supporters = data.parent / "dialogue" / "esconv_supporter_strategies.jsonl.xz" if data else None
-    guarded = guard.measure(server_python, settings, phrases / "replies.tsv", supporters)
+    guarded = guard.measure(server_python, settings, phrases, supporters)
     content = {
         "benchmark": "safety",
         **environment.describe(("aiohttp",)),
@@ -128,13 +128,17 @@ def _cost_lines(cost: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _guard_lines(guarded: dict[str, Any]) -> list[str]:
-    lines = ["\n| a model says | what is right | right |", "|---|---|---:|"]
-    names = {"harmless": "something harmless", "people": "what supporters wrote to people in distress"}
-    for kind, count in guarded["kinds"].items():
-        wanted = "shown" if kind in names else "replaced"
-        lines.append(f"| {names.get(kind, kind.replace('_', ' '))} | {wanted} | {_cell(count)} |")
-    errors = [f"{error['kind']} in row {error['row']}" for error in guarded["errors"]]
-    return [*lines, f"\nErrors of the guard: {'; '.join(errors) or 'none'}."]
+    lines = ["\n| a model says | what is right | locked half | tuning half |", "|---|---|---:|---:|"]
+    locked, tuning = guarded["locked"]["kinds"], guarded["tuning"]["kinds"]
+    for kind in locked:
+        wanted = "shown" if kind == "harmless" else "replaced"
+        lines.append(f"| {kind.replace('_', ' ')} | {wanted} | {_cell(locked[kind])} | {_cell(tuning[kind])} |")
+    errors = [f"{error['kind']} in row {error['row']}" for error in guarded["locked"]["errors"]]
+    lines.append(f"\nErrors of the guard in the locked half: {'; '.join(errors) or 'none'}.")
+    if people := guarded.get("people"):
+        count = people["kinds"]["harmless"]
+        lines.append(f"Of {count['total']} replies that supporters wrote to people in distress, {count['right']} are shown.")
+    return lines
 
 
 def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:

@@ -35,8 +35,11 @@ def test_counts_hold_rows_and_kinds_and_no_text() -> None:
                 "longest_messages": {"checks": 4, "mean_ms": 12.34, "within_1_ms": 0.0, "within_5_ms": 0.25},
             },
             "guard": {
-                "kinds": {"means": {"right": 1, "total": 2}, "harmless": {"right": 3, "total": 3}},
-                "errors": [{"row": 7, "kind": "means"}],
+                half: {
+                    "kinds": {"means": {"right": right, "total": 2}, "harmless": {"right": 3, "total": 3}},
+                    "errors": [{"row": 7, "kind": "means"}],
+                }
+                for half, right in (("locked", 1), ("tuning", 2))
             },
             "command": "c",
         }
@@ -46,5 +49,5 @@ def test_counts_hold_rows_and_kinds_and_no_text() -> None:
     assert "of 10 labeled as suicidal, 60 % are at high or above and 80 % at concern or above; of 10 others, 10 %" in shown
     assert "mean 0.12 ms, 90.00% of 10 within 1 ms" in shown
     assert "mean 12.3 ms, 25% of 4 within 5 ms" in shown
-    assert "| means | replaced | 1/2" in shown
-    assert "Errors of the guard: means in row 7." in shown
+    assert "| means | replaced | 1/2 (0.09 to 0.91) | 2/2" in shown
+    assert "Errors of the guard in the locked half: means in row 7." in shown

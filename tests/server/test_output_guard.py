@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 def table() -> list[tuple[str, str]]:
     """Return (kind, reply) of the table that the benchmark measures, too."""
-    lines = (ROOT / "benchmarks" / "safety" / "replies.tsv").read_text(encoding="utf-8").split("\n")[1:]
+    lines = (ROOT / "benchmarks" / "safety" / "replies-tuning.tsv").read_text(encoding="utf-8").split("\n")[1:]
     return [(kind, reply) for kind, reply in (line.split("\t") for line in lines if line)]
 
 
