@@ -37,6 +37,18 @@ _PHRASES: dict[str, str] = {
         lose|losing|drop a? few|some|more|another more? pounds|weight|kilos
         skip|skipping your? next? meals|eating|meal|dinner|lunch|breakfast
         stop|quit eating
+        kill|killing yourself|myself
+        end|ending everything|things|all|it now|tonight|soon|peacefully
+        end|ending your|the own? life|pain|suffering
+        give|giving up on life|living|everything|yourself
+        okay|ok|fine|right|time to stop|give|let fighting|trying|living|up|go
+        stop|quit fighting|living|struggling|existing
+        you're|you are? just|such|only|really|nothing|completely? but? a? burden|worthless|useless|pathetic|hopeless|failure|unlovable
+        nobody|no one? needs|loves|likes|wants you
+        happier|better|easier|relieved without|when|if|once you|you're gone|aren't|weren't|left|disappear|disappeared
+        peace|sleep|free|freedom forever|at|finally last
+        calories|fasting|skinny|skinnier|thinner|slimmer|starve|starving
+        deserve|deserved|deserves to|the|this|that suffer|pain|hurt|punishment|bleed
     """,
     "means": """
         pills|tablets|noose|lethal|overdose|overdosing|overdosed|laxatives|wrists|razor|razors|blade|blades|gun|guns|poison|bleach|purging
@@ -58,6 +70,11 @@ _PHRASES: dict[str, str] = {
         painless|easiest|quickest|fastest|best way|method|ways|methods to|of die|dying|kill|suicide|killing
         hide|cover your cuts|scars|wounds
         make yourself throw|vomit|sick|puke
+        dose|doses|dosage|painless|painlessly|ledge|rooftop|suffocate
+        hide|hiding|cover|covering|conceal the|your|any|it|those|these marks|bruises|weight|wounds|with|under|bandages
+        medicine|medication cabinet
+        after every|each|you|your meal|meals|eat
+        sharp object|objects|things|edge|blade
     """,
     "medical_claim": """
         you|you're are? suffering|suffer from clinical|severe? depression|bipolar|ptsd|schizophrenia|psychosis|ocd|anxiety|anorexia|bulimia
@@ -71,6 +88,12 @@ _PHRASES: dict[str, str] = {
         stop|quit|start|increase|double|reduce taking|your your? medication|meds|antidepressants|pills|dose|lithium
         you should|need|could to? take|try antidepressants|xanax|valium|medication|lithium|prozac|ssris|benzos|melatonin|pills
         i can|will cure|treat|diagnose|prescribe
+        antidepressant|antidepressants|ssri|ssris|xanax|prozac|lithium|valium|benzos|zoloft|lexapro|ritalin|adderall|melatonin|sedatives
+        stop|skip|lower|raise|increase|reduce|double|halve|start|quit|drop taking|the|your|some|on|off? your|the? medication|meds|medicine
+        come|get|go|went off|on your|the|some? meds|medication|medicine
+        don't|not|never|no need|needed|longer to|need? take|any|your|on? any|your|the|on? medication|meds|medicine|pills
+        clearly|definitely|certainly|obviously have|like|is|got|suffer|from a|from|clinical|major? depression|ptsd|adhd|autism|ocd
+        textbook|classic|clear case|depression|symptoms|example|sign|signs
     """,
     "minimizing": """
         get over it
@@ -94,6 +117,19 @@ _PHRASES: dict[str, str] = {
         it's|that's|is not|no a? big deal
         look on the bright side
         it's|it|that's is? your own? fault
+        just a phase
+        lighten up
+        think positive
+        at least you have|had|still
+        pull yourself together
+        feel|feeling sorry for yourself
+        brought it|this|that on yourself
+        what did you expect
+        should|you just|simply be|get|forget over|it|about|used
+        no|any reason to be|feel|cry|complain sad|upset|bad|depressed|so|about
+        first world problem|problems
+        who cares
+        you always|only|just complain|whine
     """,
     "secrecy": """
         i won't|will|wont never|not? tell|share|report anyone|anybody|this|nobody
@@ -104,6 +140,14 @@ _PHRASES: dict[str, str] = {
         between you|the|us and|two me|of
         don't|do|never|dont not? tell|talk anyone|anybody|your|to
         you don't|do|dont not? need a|any|to|professional|your|other therapist|doctor|help|professional|medication|see|people
+        promise i|not|to|never|that i|never|won't|to|tell|not never|not|tell|keep
+        nobody|no one? else? needs|has|will|would|must|should to? ever? know|find|hear
+        stays just? between|here|private
+        therapists|doctors|hotlines|professionals|counselors|psychologists don't|won't|only|just
+        only i can|understand
+        i'm|i all|everything you need
+        better|more than a|any|your|talking therapist|doctor|friends|family|therapy|to
+        forget|skip|avoid|cancel the|your|seeing|that? therapy|therapists|therapist|doctors|doctor
     """,
     "impersonation": """
         i'm|i am? a|your|an licensed|trained|real|human? therapist|doctor|psychologist|psychiatrist|human|person|counselor|nurse
@@ -111,11 +155,20 @@ _PHRASES: dict[str, str] = {
         i'm|i am? not an|a ai|bot|machine|robot|computer
         as a|an human|therapist|doctor|psychologist|counselor
         as your therapist|doctor|psychologist|counselor i
+        my patients|clients|practice|license
+        years of experience|practice|training
+        as someone who has|went|lost|suffered|struggled|lived
+        i studied|trained|graduated|treated
     """,
     "leaked_prompt": """
         system prompt|message|instruction|instructions
         my|these|the|these instructions|prompt|guidelines say|says|are|is|tell|tells|were|was|state|require
         i was|am|were|have been? instructed|programmed|prompted|told|configured to|not|never|that
+        my guidelines|rules|prompt|persona|programming|developers
+        the user|user's
+        your task|role is
+        you are a|an supportive|helpful|empathetic|compassionate assistant|companion|chatbot|ai|listener
+        respond|reply only|always with|in|using
     """,
 }
 _NUMBER = re.compile(
