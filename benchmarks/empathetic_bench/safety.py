@@ -133,11 +133,9 @@ def _guard_lines(guarded: dict[str, Any]) -> list[str]:
     for kind in locked:
         wanted = "shown" if kind == "harmless" else "replaced"
         lines.append(f"| {kind.replace('_', ' ')} | {wanted} | {_cell(locked[kind])} | {_cell(tuning[kind])} |")
-    errors = [f"{error['kind']} in row {error['row']}" for error in guarded["locked"]["errors"]]
-    lines.append(f"\nErrors of the guard in the locked half: {'; '.join(errors) or 'none'}.")
     if people := guarded.get("people"):
         count = people["kinds"]["harmless"]
-        lines.append(f"Of {count['total']} replies that supporters wrote to people in distress, {count['right']} are shown.")
+        lines.append(f"\nOf {count['total']} replies that supporters wrote to people in distress, {count['right']} are shown.")
     return lines
 
 

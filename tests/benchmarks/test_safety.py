@@ -50,4 +50,3 @@ def test_counts_hold_rows_and_kinds_and_no_text() -> None:
     assert "mean 0.12 ms, 90.00% of 10 within 1 ms" in shown
     assert "mean 12.3 ms, 25% of 4 within 5 ms" in shown
     assert "| means | replaced | 1/2 (0.09 to 0.91) | 2/2" in shown
-    assert "Errors of the guard in the locked half: means in row 7." in shown
