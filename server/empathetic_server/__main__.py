@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from .app import create_app
 from .errors import StartupError
+from .http_protocol import DeadlineProtocol
 from .routes.chat_schemas import MAX_FRAME_BYTES
 from .sessions import session_store
 from .settings import Settings
@@ -56,6 +57,9 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
+        http=DeadlineProtocol,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies or "",
         log_config=None,
         log_level="warning",  # its greeting would stand beside ours
         access_log=False,

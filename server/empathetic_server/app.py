@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from .chat import ChatService
@@ -17,14 +17,21 @@ from .engines.embedded_classifier import load_embedded
 from .engines.manifest import read_manifest
 from .engines.protocols import EmotionClassifier, ReplyGenerator
 from .errors import ArtifactError
+from .keys import Keyring
 from .live import LiveSessions
 from .metrics import Metrics
+from .page.mounting import ICON, MountedPage
+from .page.mounting import PATH as PAGE_PATH
+from .quotas import Quotas
 from .responder import Responder
 from .routes import context
+from .routes.access import Access
+from .routes.access import install as install_access
 from .routes.chat import chat_router
 from .routes.emotions import emotions_router
 from .routes.openai import openai_router
 from .routes.operations import operations_router
+from .routes.security_headers import SecurityHeaders
 from .routes.sessions import sessions_router
 from .routes.websocket import websocket_router
 from .safety import CrisisHead
@@ -76,7 +83,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await live.open()
+        page.open()
         yield
+        await page.aclose()
         await live.aclose()
         for writer in writers:
             await writer.aclose()
@@ -93,14 +102,23 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.live = live
+    page = MountedPage(app)
+    access = Access(
+        None if settings.api_keys is None else Keyring(settings.api_keys.get_secret_value()),
+        Quotas(settings.quota_per_key, settings.quota_per_address),
+        settings.allowed_origins,
+    )
+    install_access(app, access)
     context.install(app, metrics)
+    app.add_middleware(SecurityHeaders, frame_origins=settings.allowed_origins)
     app.include_router(emotions_router(engine))
     app.include_router(chat_router(live))
     app.include_router(sessions_router(live))
-    app.include_router(websocket_router(live))
+    app.include_router(websocket_router(live, access))
     app.include_router(openai_router(live))
     app.include_router(operations_router(engine, writers, live, metrics, settings.locale))
     _serve_documentation(app)
+    _serve_page(app, page)
     return app
 
 
@@ -143,6 +161,21 @@ def _serve_documentation(app: FastAPI) -> None:
             swagger_css_url="/docs/assets/swagger-ui.css",
             swagger_favicon_url="/docs/assets/favicon-32x32.png",
         )
+
+
+def _serve_page(app: FastAPI, page: MountedPage) -> None:
+    """Serve the page at /ui/, where / leads."""
+    app.mount(PAGE_PATH, page)
+
+    async def to_page() -> RedirectResponse:
+        return RedirectResponse(f"{PAGE_PATH}/")
+
+    async def icon() -> FileResponse:
+        return FileResponse(ICON, media_type="image/svg+xml")
+
+    app.add_api_route("/", to_page, include_in_schema=False)
+    app.add_api_route(PAGE_PATH, to_page, include_in_schema=False)
+    app.add_api_route("/favicon.ico", icon, include_in_schema=False)
 
 
 def _version() -> str:

@@ -20,13 +20,12 @@ from .events import Disclosure, Done, Event
 from .metrics import Metrics
 from .names import Refused, find_name
 from .responder import Answer, Responder
+from .session_ids import is_temporary, new_session_id
 from .sessions.protocols import Conversation, Message, Session, SessionStore, now
 from .strategies import Moment
 
 logger = logging.getLogger(__name__)
 
-# A temporary session lives in memory alone; its id says so, so that no store has to be asked which one holds it.
-_TEMPORARY_PREFIX = "tmp_"
 # The person is asked for a name once, in the greeting: their first two messages may answer it.
 _NAME_MESSAGES = 2
 # A longer message that also gives a name tells something: that deserves the reply.
@@ -82,12 +81,11 @@ class ChatService:
 
     def store(self, session_id: str) -> SessionStore:
         """Return the store that holds a session, if any does."""
-        return self._temporary if session_id.startswith(_TEMPORARY_PREFIX) else self._sessions
+        return self._temporary if is_temporary(session_id) else self._sessions
 
-    async def create_session(self, *, temporary: bool) -> Session:
-        """Begin a conversation."""
-        # 144 random bits: whoever knows the id may read the conversation.
-        session = Session((_TEMPORARY_PREFIX if temporary else "") + secrets.token_urlsafe(18), persona.GREETING)
+    async def create_session(self, *, temporary: bool, owner: str | None = None) -> Session:
+        """Begin a conversation; with an owner, theirs alone."""
+        session = Session(new_session_id(temporary=temporary, owner=owner), persona.GREETING)
         await self.store(session.session_id).create(session)
         return session
 

@@ -1,12 +1,13 @@
 """Every failure that may reach a client, and the one body they share. Knows no HTTP framework.
 
 EmpatheticError
-├─ RequestError    malformed_request 400 · forbidden 403 · not_found 404 · method_not_allowed 405 · session_busy 409 ·
-│                  too_large 413 · invalid_request 422
+├─ RequestError    malformed_request 400 · unauthenticated 401 · forbidden 403 · not_found 404 · method_not_allowed 405 ·
+│                  session_busy 409 · too_large 413 · invalid_request 422 · rate_limited 429
 ├─ BackendError    overloaded 429 · backend_unavailable 503 · deadline_exceeded 504
 └─ InternalError   internal 500
 
 StartupError: fatal at start-up, never an HTTP answer
+├─ SettingsError   a setting is wrong
 ├─ ArtifactError   a model directory is missing or wrong
 └─ StoreError      the session store cannot be opened
 """
@@ -41,6 +42,12 @@ class MalformedRequest(RequestError):
     """The body is not JSON, not UTF-8, or nested too deep."""
 
     status, code = 400, "malformed_request"
+
+
+class Unauthenticated(RequestError):
+    """API keys are set, and the request shows none of them."""
+
+    status, code = 401, "unauthenticated"
 
 
 class Forbidden(RequestError):
@@ -79,6 +86,12 @@ class InvalidRequest(RequestError):
     status, code = 422, "invalid_request"
 
 
+class RateLimited(RequestError):
+    """The client has spent its quota; `retry_after_s` says when there is room again."""
+
+    status, code, retryable = 429, "rate_limited", True
+
+
 class BackendError(EmpatheticError):
     """An engine cannot answer now; the same request may succeed later."""
 
@@ -109,6 +122,10 @@ class InternalError(EmpatheticError):
 
 class StartupError(Exception):
     """The server cannot start; the message says what to do."""
+
+
+class SettingsError(StartupError):
+    """A setting is wrong in a way that only its reader can see."""
 
 
 class ArtifactError(StartupError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .safety import Locale
 
@@ -39,15 +40,39 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
     max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")
+    api_keys: SecretStr | None = Field(
+        default=None, description="keys that may use /v1: keys or `sha256:HEX [NAME]` entries, divided by commas, or file:///PATH of them"
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="origins of other web pages that may use this server or show its page, divided by commas"
+    )
+    trusted_proxies: str | None = Field(
+        default=None, description="addresses or networks of proxies whose X-Forwarded-For is believed, divided by commas"
+    )
+    quota_per_key: str | None = Field(default=None, description="requests that one key may send, such as 600/minute")
+    quota_per_address: str | None = Field(default=None, description="requests that one address may send, such as 60/minute")
     locale: Locale = Field(default="international", description="whose crisis contacts are named: us, gb, ie, ca, au, in or international")
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ValueError(f"{origin!r} must be like https://example.org, without a path")
+        return value
 
 
 def settings_table() -> str:
     """Return the settings as the Markdown table of the README."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = f"`{field.default}`" if field.default_factory is None else ""
+        default = "" if field.default_factory is not None or field.default == () else f"`{field.default}`"
         lines.append(f"| `EMPATHETIC_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)

@@ -33,7 +33,7 @@ def test_it_holds_the_four_packages_and_nothing_else(site: Path) -> None:
 def test_its_commands_are_declared(site: Path) -> None:
     [entry_points] = site.glob("*.dist-info/entry_points.txt")
     names = {line.split(" = ")[0] for line in entry_points.read_text().splitlines() if " = " in line}
-    assert names == {f"empathetic-{name}" for name in ("train", "export", "serve", "classify", "chat", "bench")}
+    assert names == {f"empathetic-{name}" for name in ("train", "export", "serve", "classify", "chat", "key", "ui", "bench")}
 
 
 def test_the_installed_classifier_reads_the_committed_model(site: Path, root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import anyio
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import EmpatheticError, InternalError, MethodNotAllowed, NotFound, TooLarge
+from ..errors import EmpatheticError, InternalError, MalformedRequest, MethodNotAllowed, NotFound, TooLarge
 from ..metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,15 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+# A body of the greatest size on a slow line; who needs longer keeps a connection busy on purpose.
+BODY_SECONDS = 20.0
+# A reader that takes nothing for so long is not reading.
+SEND_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class SlowReader(Exception):
+    """A client does not take what it has asked for."""
 
 
 class RequestContext:
@@ -59,6 +68,9 @@ class RequestContext:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             logger.debug("request %s: the client left", request_id)
+        except SlowReader:
+            logger.info("request %s: the client reads too slowly; its answer was cut off", request_id)
+            raise  # the answer has begun: only closing the connection can tell the client
         except Exception:
             logger.exception("request %s failed", request_id)
             if status:
@@ -99,15 +111,20 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
         TooLarge: it is longer; what follows is not read.
+        MalformedRequest: it did not arrive in time.
     """
     too_large = TooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
     if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise too_large
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise MalformedRequest(f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
     return bytes(body)
 
 
@@ -128,6 +145,15 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
         task.cancel()
         gone.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
+
+
+async def send_in_time(send: Send, message: Message) -> None:
+    """Send a piece of a stream; raises SlowReader when the client takes nothing for too long."""
+    try:
+        with anyio.fail_after(SEND_SECONDS):
+            await send(message)
+    except TimeoutError:
+        raise SlowReader from None
 
 
 async def disconnected(receive: Receive) -> None:

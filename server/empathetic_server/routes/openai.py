@@ -20,8 +20,9 @@ from ..live import LiveSessions
 from ..responder import Answer, Answering
 from ..sessions.protocols import Message
 from ..streams import until
+from .access import refuse_over_quota
 from .chat_schemas import SESSION_ERRORS, body_of
-from .context import disconnected, json_response, read_body, unless_disconnected
+from .context import disconnected, json_response, read_body, send_in_time, unless_disconnected
 from .decoding import decode
 from .openai_schemas import MODEL, CompletionRequest, sampling_of, texts_of
 
@@ -45,6 +46,7 @@ def openai_router(live: LiveSessions) -> APIRouter:
     async def post_completion(request: Request) -> Response:
         asked = decode(await read_body(request), CompletionRequest)
         messages = _conversation(asked)
+        refuse_over_quota(request, live, messages)
         stop = asyncio.Event()
         answering = live.converse(messages, reply_id=new_reply_id(), stop=stop, sampling=sampling_of(asked))
         head = {"id": f"chatcmpl-{new_reply_id()[4:]}", "created": int(time.time()), "model": MODEL}
@@ -93,7 +95,7 @@ class _CompletionStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for chunk in until(disconnected(receive), self._chunks()):
                 body = b"data: " + orjson.dumps(chunk) + b"\n\n" if chunk else b"data: [DONE]\n\n"
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await send_in_time(send, {"type": "http.response.body", "body": body, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _chunks(self) -> AsyncGenerator[dict[str, Any] | None, None]:

@@ -15,6 +15,7 @@ from ..names import validate_name
 from ..responder import trajectory_of
 from ..sessions.protocols import Conversation, Feedback
 from ..transcripts import to_json, to_markdown
+from .access import caller_of
 from .chat_schemas import (
     SESSION_ERRORS,
     ChatResponse,
@@ -48,7 +49,7 @@ def sessions_router(live: LiveSessions) -> APIRouter:
     )
     async def post_session(request: Request) -> Response:
         asked = decode(await read_body(request) or b"{}", SessionRequest)
-        session = await live.chat.create_session(temporary=asked.temporary)
+        session = await live.chat.create_session(temporary=asked.temporary, owner=caller_of(request).owner)
         created = {"session_id": session.session_id, "greeting": session.greeting, "disclosure": persona.DISCLOSURE}
         return json_response(created)
 

@@ -10,14 +10,16 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..chat import Request
+from ..chat import Edit, Request, Say
 from ..errors import BackendUnavailable
 from ..events import Ack, Done, EmotionDetected, SafetyRaised, fields
 from ..frames import Frame, Listener, LiveSession, Turn
 from ..live import LiveSessions
 from ..safety import Assessment
+from ..sessions.protocols import Message
 from ..streams import until
-from .context import disconnected, json_response, unless_disconnected
+from .access import refuse_over_quota
+from .context import disconnected, json_response, send_in_time, unless_disconnected
 
 
 class TurnView:
@@ -48,8 +50,9 @@ async def answer(http: HttpRequest, live: LiveSessions, session_id: str, request
     """Run a turn and answer with it.
 
     Raises:
-        NotFound, SessionBusy, Overloaded, BackendUnavailable: the turn was not accepted.
+        RateLimited, NotFound, SessionBusy, Overloaded, BackendUnavailable: the turn was not accepted.
     """
+    refuse_over_quota(http, live, [Message("", "user", request.text)] if isinstance(request, Say | Edit) else [])
     session, listener = await live.join(session_id)
     try:
         turn = await live.begin(session_id, request)
@@ -101,7 +104,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for frame in until(disconnected(receive), self._view.frames()):
-                await send({"type": "http.response.body", "body": self._encode(frame), "more_body": True})
+                await send_in_time(send, {"type": "http.response.body", "body": self._encode(frame), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._view.close()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from dataclasses import replace
 from typing import Annotated
 
+import anyio
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter
 
 from .. import persona
 from ..chat import Edit, Regenerate, Request, Say
-from ..errors import EmpatheticError, Forbidden, InternalError, InvalidRequest, MalformedRequest
+from ..errors import EmpatheticError, InternalError, InvalidRequest, MalformedRequest, Unauthenticated
 from ..frames import Frame, Listener, LiveSession
 from ..live import LiveSessions
+from ..sessions.protocols import Message
+from .access import Access, caller_of, owned
 from .chat_schemas import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_CHARS,
@@ -26,12 +30,13 @@ from .chat_schemas import (
     RegenerateFrame,
     StopFrame,
 )
-from .context import error_response
+from .context import SEND_SECONDS
 from .decoding import decode_frame
 
 logger = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
 _LIMITS = {"max_frame_bytes": MAX_FRAME_BYTES, "max_message_chars": MAX_MESSAGE_CHARS}
 _FRAMES = (Hello, MessageFrame, StopFrame, RegenerateFrame, EditFrame, PingFrame)
 AnyFrame = Hello | MessageFrame | StopFrame | RegenerateFrame | EditFrame | PingFrame
@@ -42,18 +47,15 @@ _KNOWN = {name for frame in _FRAMES for name in frame.model_fields}
 _POLICY, _TOO_LARGE, _TRY_LATER = 1008, 1009, 1013
 
 
-def websocket_router(live: LiveSessions) -> APIRouter:
+def websocket_router(live: LiveSessions, access: Access) -> APIRouter:
     """Build the route."""
     router = APIRouter()
 
     @router.websocket("/v1/chat/ws")
     async def chat_socket(websocket: WebSocket) -> None:
         request_id = uuid.uuid4().hex
-        if not _is_own_origin(websocket):
-            await websocket.send_denial_response(error_response(Forbidden("this page may not connect"), request_id))
-            return
         await websocket.accept(headers=[(b"x-request-id", request_id.encode())])
-        await _Connection(websocket, live, request_id).run()
+        await _Connection(websocket, live, access, request_id).run()
 
     return router
 
@@ -65,9 +67,11 @@ class _Left(Exception):
 class _Connection:
     """One client: says hello, then reads its frames while a task writes."""
 
-    def __init__(self, websocket: WebSocket, live: LiveSessions, request_id: str) -> None:
+    def __init__(self, websocket: WebSocket, live: LiveSessions, access: Access, request_id: str) -> None:
         self._websocket = websocket
         self._live = live
+        self._access = access
+        self._caller = caller_of(websocket)
         self._request_id = request_id
 
     async def run(self) -> None:
@@ -100,17 +104,22 @@ class _Connection:
                 hello = await asyncio.wait_for(self._receive(), deadline - loop.time())
                 if not isinstance(hello, Hello):
                     raise InvalidRequest("type: the first frame must be hello")
+                if self._caller.owner is None:
+                    self._caller = replace(self._caller, owner=self._access.owner(hello.api_key))
                 return await self._join(hello)
+            except Unauthenticated as exc:
+                await self._turn_away(exc)
+                raise _Left from exc
             except EmpatheticError as exc:
                 await self._send(self._error(exc))
 
     async def _join(self, hello: Hello) -> tuple[LiveSession, Listener]:
         ready = {"type": "ready", "protocol": 1, "limits": _LIMITS, "disclosure": persona.DISCLOSURE}
         if hello.session_id is None:
-            created = await self._live.chat.create_session(temporary=hello.temporary)
+            created = await self._live.chat.create_session(temporary=hello.temporary, owner=self._caller.owner)
             ready |= {"session_id": created.session_id, "greeting": created.greeting}
         else:
-            ready["session_id"] = hello.session_id
+            ready["session_id"] = owned(hello.session_id, self._caller)
         session_id = str(ready["session_id"])
         session, listener = await self._live.join(session_id, ready=orjson.dumps(ready).decode(), last_seq=hello.last_seq)
         try:
@@ -129,7 +138,10 @@ class _Connection:
                 elif isinstance(frame, StopFrame):
                     session.stop()
                 else:
-                    await self._live.begin(session.session_id, _request(frame))
+                    await self._begin(session, _request(frame))
+            except Unauthenticated as exc:
+                await self._turn_away(exc)
+                return
             except EmpatheticError as exc:
                 listener.put(self._error(exc))
             except _Left:
@@ -137,6 +149,18 @@ class _Connection:
             except Exception:
                 logger.exception("a frame of connection %s failed", self._request_id)
                 listener.put(self._error(InternalError("an internal error; the log has it under this request id")))
+
+    async def _begin(self, session: LiveSession, request: Request) -> None:
+        """Start a turn, unless the key was revoked or the quota is spent; a person in danger is answered all the same."""
+        refusal = await self._access.charge(self._caller)
+        in_danger = isinstance(request, Say | Edit) and self._live.chat.responder.is_crisis([Message("", "user", request.text)])
+        if refusal is not None and (isinstance(refusal, Unauthenticated) or not in_danger):
+            raise refusal
+        await self._live.begin(session.session_id, request)
+
+    async def _turn_away(self, error: Unauthenticated) -> None:
+        await self._send(self._error(error))
+        await self._close(_POLICY, "an API key is needed")
 
     async def _write(self, listener: Listener) -> None:
         async for item in listener:
@@ -166,13 +190,18 @@ class _Connection:
 
     async def _send(self, text: str) -> None:
         try:
-            await self._websocket.send_text(text)
+            with anyio.fail_after(SEND_SECONDS):
+                await self._websocket.send_text(text)
+        except TimeoutError as exc:
+            await self._close(_TRY_LATER, "too slow a reader")
+            raise _Left from exc
         except (RuntimeError, WebSocketDisconnect) as exc:  # closed from here, or from there
             raise _Left from exc
 
     async def _close(self, code: int, reason: str) -> None:
         try:
-            await self._websocket.close(code, reason)
+            with anyio.move_on_after(_CLOSE_SECONDS):  # a slow reader does not take this frame either
+                await self._websocket.close(code, reason)
         except (RuntimeError, WebSocketDisconnect):
             logger.debug("connection %s was closed already", self._request_id)
 
@@ -188,11 +217,3 @@ def _request(frame: Hello | MessageFrame | RegenerateFrame | EditFrame) -> Reque
     if isinstance(frame, EditFrame):
         return Edit(frame.message_id, frame.text)
     raise InvalidRequest("type: hello was said already")
-
-
-def _is_own_origin(websocket: WebSocket) -> bool:
-    """Tell whether the page that connects is this server's own; only browsers send an origin, and they cannot forge it."""
-    origin = websocket.headers.get("origin")
-    if origin is None:
-        return True
-    return origin.split("://", 1)[-1] == websocket.headers.get("host")
