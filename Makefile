@@ -27,7 +27,7 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat test test-fast test-deps lint fmt train crisis export bench lock clean
+.PHONY: help serve chat ui test test-fast test-deps lint fmt train crisis export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,15 +38,18 @@ serve: $(server_ready) ## serve the committed model on 127.0.0.1:8080
 chat: $(server_ready) ## talk with the server in this terminal: URL=ws://HOST:PORT/v1/chat/ws
 	@exec $(server_env)/bin/python -m empathetic_server.terminal $(if $(URL),--url $(URL))
 
+ui: $(server_ready) ## show the page of a server elsewhere: URL=http://HOST:PORT
+	@exec $(server_env)/bin/python -m empathetic_server.page $(if $(URL),--server $(URL))
+
 test: $(server_ready) $(test_ready) $(train_ready) ## run every test
-	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging
+	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging tests/browser
 	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
 
 test-fast: $(server_ready) $(test_ready) ## run the quick tests of server, engines and benchmarks
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks -m "not slow"
 
-test-deps: ## install what the tests need from the system (nothing yet)
-	@echo "the tests need Python and nothing else"
+test-deps: ## install what the tests need from the system, as root on Debian or Ubuntu: Chromium
+	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null)
 
 lint: $(test_ready) $(train_ready) ## check style, types and import rules
 	$(test_env)/bin/ruff check .

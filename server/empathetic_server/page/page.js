@@ -49,9 +49,9 @@
   // Follow the conversation, unless the person has scrolled up to read.
   let follows = true;
   scroll.addEventListener("scroll", () => {
-    follows = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
+    follows = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
   });
   new MutationObserver(() => {
     if (follows) scroll.scrollTop = scroll.scrollHeight;
-  }).observe(scroll, { childList: true, subtree: true, characterData: true });
+  }).observe(byId("talk"), { childList: true, subtree: true, characterData: true });
 }

@@ -53,9 +53,9 @@ class Page:
 
     def _lay_out(self) -> None:
         gr.HTML(f"<h1>EmpatheticAI</h1><p id='disclosure'>{persona.DISCLOSURE}</p>", elem_id="heading")
-        self.banner = gr.HTML("", elem_id="banner")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=3, min_width=320, elem_id="talk"):
+                self.banner = gr.HTML("", elem_id="banner")
                 with gr.Column(elem_id="scroll"):
                     self.transcript = gr.HTML(
                         rendering.transcript(persona.GREETING, (), {}, busy=False), elem_id="transcript", js_on_load=_ACTIONS
@@ -86,15 +86,15 @@ class Page:
                 self.mood = gr.HTML(rendering.mood({}), elem_id="mood")
                 self.name = gr.Textbox(label="What Mira calls you", max_length=60, elem_id="name")
                 with gr.Row():
-                    self.save_name = gr.Button("Save name", elem_id="save-name", min_width=90)
-                    self.forget_name = gr.Button("Forget name", elem_id="forget-name", min_width=90)
-                self.new = gr.Button("New conversation", elem_id="new")
-                self.temporary = gr.Button("New temporary conversation", elem_id="temporary")
+                    self.save_name = gr.Button("Save name", elem_id="save-name", size="sm", min_width=90)
+                    self.forget_name = gr.Button("Forget name", elem_id="forget-name", size="sm", min_width=90)
+                self.new = gr.Button("New conversation", elem_id="new", size="sm")
+                self.temporary = gr.Button("New temporary conversation", elem_id="temporary", size="sm")
                 with gr.Row():
-                    self.as_markdown = gr.Button("Export as text", elem_id="as-markdown", min_width=90)
-                    self.as_json = gr.Button("Export as JSON", elem_id="as-json", min_width=90)
-                self.delete = gr.Button("Delete this conversation", variant="stop", elem_id="delete")
-                self.theme = gr.Button("Light or dark", elem_id="theme")
+                    self.as_markdown = gr.Button("Export as text", elem_id="as-markdown", size="sm", min_width=90)
+                    self.as_json = gr.Button("Export as JSON", elem_id="as-json", size="sm", min_width=90)
+                self.delete = gr.Button("Delete this conversation", variant="stop", elem_id="delete", size="sm")
+                self.theme = gr.Button("Light or dark", elem_id="theme", size="sm")
                 gr.HTML("<p><a href='/crisis-protocol' target='_blank' rel='noopener'>What happens in a crisis</a></p>")
         self.exported = gr.JSON(visible=False)
 

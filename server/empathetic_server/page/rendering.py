@@ -80,12 +80,9 @@ def banner(resources: Sequence[Mapping[str, str]]) -> str:
     """Return who can help now; nothing when nobody has to be named."""
     if not resources:
         return ""
-    items = "".join(
-        f"<li><strong>{escape(resource['name'])}</strong>: {escape(resource['contact'])} "
-        f'<a href="{escape(resource["url"])}" target="_blank" rel="noopener noreferrer">{escape(_host(resource["url"]))}</a></li>'
-        for resource in resources
-    )
-    return f'<section class="banner" aria-label="People who can help now"><h2>You can talk to a person now</h2><ul>{items}</ul></section>'
+    items = "".join(f"<li><strong>{escape(resource['name'])}</strong>: {_contact(resource)}</li>" for resource in resources)
+    heading = "<h2>You can talk to a person now</h2>"
+    return f'<section class="banner" tabindex="0" aria-label="People who can help now">{heading}<ul>{items}</ul></section>'
 
 
 def mood(trajectory: Mapping[str, Any]) -> str:
@@ -130,6 +127,15 @@ def _actions(buttons: str) -> str:
 def _button(action: str, message_id: str, text: str, label: str, *, pressed: bool | None = None) -> str:
     state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
     return f'<button type="button" data-action="{action}" data-id="{message_id}" aria-label="{label}"{state}>{text}</button>'
+
+
+def _contact(resource: Mapping[str, str]) -> str:
+    """Return how to reach somebody, with a link that is not said twice."""
+    url, host = resource["url"], _host(resource["url"])
+    said = "" if resource["contact"] == host else escape(resource["contact"]) + " "
+    if not url.startswith("https://"):  # it may come back from a browser, where anybody can have changed it
+        return said
+    return f'{said}<a href="{escape(url)}" target="_blank" rel="noopener noreferrer">{escape(host)}</a>'
 
 
 def _host(url: str) -> str:
