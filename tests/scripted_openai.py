@@ -61,7 +61,12 @@ class ScriptedOpenAI:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except asyncio.IncompleteReadError as exc:
+            if exc.partial:
+                raise
+            return  # a client that gave up before it asked
         method, path, _ = head.split(" ", 2)
         length = next((int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0)
         body = json.loads(await reader.readexactly(length)) if length else {}

@@ -33,8 +33,9 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            page = "" if self.config.app.state.page is None else f"page: {address}/ui/, "  # type: ignore[union-attr]  # as below
             print(
-                f"EmpatheticAI listens on {address} (API: {address}/docs). Try:\n"
+                f"EmpatheticAI listens on {address} ({page}API: {address}/docs). Try:\n"
                 f'  curl -s {address}/v1/emotions -d \'{{"input": "Thank you, that made my day!"}}\'\n'
                 f"  empathetic-chat --url ws{address[4:]}/v1/chat/ws    (in a clone: make chat)",
                 flush=True,

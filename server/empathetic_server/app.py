@@ -83,9 +83,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await live.open()
-        page.open()
+        if page is not None:
+            page.open()
         yield
-        await page.aclose()
+        if page is not None:
+            await page.aclose()
         await live.aclose()
         for writer in writers:
             await writer.aclose()
@@ -102,7 +104,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.live = live
-    page = MountedPage(app)
+    app.state.page = page = MountedPage(app) if settings.page else None
     access = Access(
         None if settings.api_keys is None else Keyring(settings.api_keys.get_secret_value()),
         Quotas(settings.quota_per_key, settings.quota_per_address),
@@ -118,7 +120,8 @@ def create_app(
     app.include_router(openai_router(live))
     app.include_router(operations_router(engine, writers, live, metrics, settings.locale))
     _serve_documentation(app)
-    _serve_page(app, page)
+    if page is not None:
+        _serve_page(app, page)
     return app
 
 

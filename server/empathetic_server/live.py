@@ -203,7 +203,7 @@ class LiveSessions:
                 last = await self._answer(session, turn, message.message_id)
         except EmpatheticError as exc:
             turn.accepted.set_exception(exc)
-        except Exception:
+        except Exception:  # a defect of ours: who waits is told, and the other sessions go on
             logger.exception("a turn could not be run")
             if not turn.accepted.done():
                 turn.accepted.set_exception(InternalError("an internal error; the log has it"))
@@ -227,7 +227,7 @@ class LiveSessions:
                         return frame
         except EmpatheticError as exc:
             logger.warning("a turn failed: %s", exc.message)
-        except Exception:
+        except Exception:  # as above
             logger.exception("a turn failed")
         self._metrics.turns.labels("error").inc()
         timings = {"classify_ms": None, "first_token_ms": None, "total_ms": None}

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     )
     retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
     max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")
+    page: bool = Field(default=True, description="serve the web page at /ui/; without it the server needs less memory")
     api_keys: SecretStr | None = Field(
         default=None, description="keys that may use /v1: keys or `sha256:HEX [NAME]` entries, divided by commas, or file:///PATH of them"
     )

@@ -1,7 +1,8 @@
 """Talk with Mira in a terminal: `empathetic-chat`, or `empathetic-chat --url ws://HOST:PORT/v1/chat/ws`.
 
 A client like any other: it knows the wire contract and nothing of the server. When the connection is lost it comes back by itself,
-asks for the frames that it missed, and sends again what was not acknowledged.
+asks for the frames that it missed, and sends again what was not acknowledged. A server with API keys takes one from EMPATHETIC_API_KEY:
+on the command line others could read it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import urllib.parse
@@ -20,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 # Longer waits would only keep a person waiting: one client is no load.
 _DELAYS_S = (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -38,15 +40,16 @@ class Conversation:
         url: the WebSocket's address.
         session_id: an earlier session to go on with.
         temporary: have a new session kept in the server's memory alone.
-
+        api_key: what the server asks for, if it has keys.
     """
 
-    def __init__(self, url: str, *, session_id: str | None = None, temporary: bool = False) -> None:
+    def __init__(self, url: str, *, session_id: str | None = None, temporary: bool = False, api_key: str | None = None) -> None:
         self.session_id = session_id
         self.ready: dict[str, Any] = {}
         self.reconnects = 0
         self._url = url
         self._temporary = temporary
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._last_seq: int | None = None
         self._socket: ClientConnection | None = None
 
@@ -54,13 +57,15 @@ class Conversation:
         """Connect and say hello; tries again for some seconds.
 
         Raises:
-            ServerError: the session does not exist, or the server cannot be reached.
+            ServerError: the session does not exist, the key is not valid, or the server cannot be reached.
         """
         for delay_s in (*_DELAYS_S, None):
             try:
-                self._socket = await connect(self._url, compression=None)
+                self._socket = await connect(self._url, additional_headers=self._headers, compression=None)
                 await self._hello(self._socket)
             except (OSError, InvalidHandshake, ConnectionClosed) as exc:
+                if isinstance(exc, InvalidStatus) and exc.response.status_code in (401, 403):
+                    raise ServerError("the server wants a valid API key, in EMPATHETIC_API_KEY") from exc
                 if delay_s is None:
                     raise ServerError(f"{self._url} cannot be reached") from exc
                 await asyncio.sleep(delay_s)
@@ -141,9 +146,10 @@ class Conversation:
         scheme, rest = self._url.split("://", 1)
         host = rest.split("/", 1)[0]
         address = f"http{scheme[2:]}://{host}/v1/sessions/{urllib.parse.quote(self.session_id or '')}"
+        request = urllib.request.Request(address, headers=self._headers)  # noqa: S310  # ws: or wss: became http: or https:
 
         def read() -> dict[str, Any]:
-            with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310  # ws: or wss: became http: or https:
+            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310  # as above
                 session: dict[str, Any] = json.load(response)
                 return session
 
@@ -236,7 +242,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.url.startswith(("ws://", "wss://")):
         parser.error("--url must begin with ws:// or wss://")
-    conversation = Conversation(arguments.url, session_id=arguments.session, temporary=arguments.temporary)
+    conversation = Conversation(
+        arguments.url, session_id=arguments.session, temporary=arguments.temporary, api_key=os.environ.get("EMPATHETIC_API_KEY")
+    )
     console = Console(highlight=False)
     try:
         asyncio.run(_run(conversation, console))

@@ -30,7 +30,7 @@ def gated(piece: int = 2) -> FakeGenerator:
 
 async def test_a_reply_arrives_word_by_word(browser: Browser) -> None:
     generator = gated()
-    async with running(generators=[generator]) as at, visiting(browser, at.address, path="/") as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address, path="/") as visit:
         await expect(visit.page.locator("#disclosure")).to_contain_text("You are talking with an AI")
         await expect(visit.transcript).to_contain_text("Hi, I'm Mira.")
         await visit.say("I had a long day")
@@ -48,7 +48,7 @@ async def test_a_reply_arrives_word_by_word(browser: Browser) -> None:
 
 
 async def test_emotions_mood_and_table_with_the_committed_model(browser: Browser) -> None:
-    async with running(classifier=None) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, classifier=None) as at, visiting(browser, at.address) as visit:
         await visit.say("I am so happy, thank you for everything!")
         await visit.has_replies(2)
         await visit.say("Now I feel sad and hopeless")
@@ -65,7 +65,7 @@ async def test_emotions_mood_and_table_with_the_committed_model(browser: Browser
 
 async def test_stop_stops_the_engine_and_keeps_what_was_shown(browser: Browser) -> None:
     generator = gated()
-    async with running(generators=[generator]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address) as visit:
         await visit.say("I had a long day")
         await expect(visit.live).to_contain_text(REPLY[0].strip())
         await visit.button("Stop").click()
@@ -76,7 +76,7 @@ async def test_stop_stops_the_engine_and_keeps_what_was_shown(browser: Browser) 
 
 async def test_another_reply_replaces_the_last_one(browser: Browser) -> None:
     generator = FakeGenerator()
-    async with running(generators=[generator]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address) as visit:
         await visit.say("I had a long day")
         await visit.has_replies(2)
         generator.pieces = ("Tell me ", "more about it.")
@@ -87,7 +87,7 @@ async def test_another_reply_replaces_the_last_one(browser: Browser) -> None:
 
 
 async def test_a_message_can_be_changed_or_left_as_it_was(browser: Browser) -> None:
-    async with running(generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         for number, text in enumerate(("the first one", "the second one"), start=2):
             await visit.say(text)
             await visit.has_replies(number)
@@ -107,7 +107,7 @@ async def test_a_message_can_be_changed_or_left_as_it_was(browser: Browser) -> N
 
 async def test_a_reload_in_the_middle_of_a_reply_shows_all_of_it_once(browser: Browser) -> None:
     generator = gated()
-    async with running(generators=[generator]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address) as visit:
         await visit.say("I had a long day")
         await expect(visit.live).to_contain_text(REPLY[0].strip())
         await visit.reload()
@@ -123,7 +123,7 @@ async def test_a_reload_in_the_middle_of_a_reply_shows_all_of_it_once(browser: B
 
 
 async def test_crisis_contacts_stay(browser: Browser) -> None:
-    async with running(generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         banner = visit.page.get_by_role("region", name="People who can help now")
         await expect(banner).to_have_count(0)
         await visit.say(DANGER)
@@ -139,7 +139,7 @@ async def test_crisis_contacts_stay(browser: Browser) -> None:
 
 
 async def test_a_rating_is_stored(browser: Browser) -> None:
-    async with running(generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         await visit.say("I had a long day")
         await visit.has_replies(2)
         helpful, unhelpful = visit.button("This reply is helpful"), visit.button("This reply is not helpful")
@@ -153,7 +153,7 @@ async def test_a_rating_is_stored(browser: Browser) -> None:
 
 @pytest.mark.parametrize(("button", "name"), [("Export as text", "conversation.md"), ("Export as JSON", "conversation.json")])
 async def test_the_conversation_can_be_saved(browser: Browser, button: str, name: str) -> None:
-    async with running(generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         await visit.button(button).click()
         await expect(visit.page.get_by_role("alert")).to_contain_text("nothing to export")
         await visit.say("I had a long day")
@@ -181,7 +181,7 @@ async def test_a_temporary_conversation_leaves_nothing_behind(browser: Browser, 
 
 
 async def test_the_name_is_shown_and_erased(browser: Browser) -> None:
-    async with running(generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         name = visit.page.get_by_label("What Mira calls you")
         await visit.say("My name is Ana")
         await visit.has_replies(2)
@@ -199,7 +199,7 @@ async def test_the_name_is_shown_and_erased(browser: Browser) -> None:
 
 async def test_a_new_conversation_while_a_reply_is_written_and_deletion(browser: Browser) -> None:
     generator = gated()
-    async with running(generators=[generator]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address) as visit:
         await visit.say("the old one")
         await expect(visit.live).to_contain_text(REPLY[0].strip())
         await visit.button("New conversation").click()
@@ -219,7 +219,7 @@ HOSTILE = "<img src=x onerror=alert(1)> ![i](https://evil.example/i.png) {{value
 
 
 async def test_what_a_person_or_a_model_writes_is_shown_as_it_is(browser: Browser) -> None:
-    async with running(generators=[FakeGenerator(pieces=(HOSTILE,))]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[FakeGenerator(pieces=(HOSTILE,))]) as at, visiting(browser, at.address) as visit:
         visit.page.on("dialog", lambda dialog: visit.errors.append(dialog.message))
         await visit.say(HOSTILE)
         await visit.has_replies(2)
@@ -263,7 +263,7 @@ async def test_the_page_asks_for_the_key_and_keeps_it(browser: Browser) -> None:
 
 async def test_it_can_be_used_by_the_keyboard_alone(browser: Browser) -> None:
     generator = gated()
-    async with running(generators=[generator]) as at, visiting(browser, at.address) as visit:
+    async with running(page=True, generators=[generator]) as at, visiting(browser, at.address) as visit:
         await expect(visit.box).to_be_focused()
         await visit.page.keyboard.type("first line")
         await visit.page.keyboard.press("Shift+Enter")
@@ -296,7 +296,7 @@ async def tab_to(visit: Visit, name: str) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_it_is_accessible_and_fits(browser: Browser, viewport: Any, theme: Any) -> None:
-    async with running(classifier=None) as at, visiting(browser, at.address, viewport=viewport, color_scheme=theme) as visit:
+    async with running(page=True, classifier=None) as at, visiting(browser, at.address, viewport=viewport, color_scheme=theme) as visit:
         await expect(visit.page.locator("body")).to_have_class(re.compile("dark") if theme == "dark" else re.compile("^(?!.*dark)"))
         await visit.say("I feel sad, but also a little hopeful about tomorrow")
         await visit.has_replies(2)
@@ -312,7 +312,7 @@ async def test_it_is_accessible_and_fits(browser: Browser, viewport: Any, theme:
 
 
 async def test_the_chosen_colors_are_kept(browser: Browser) -> None:
-    async with running() as at, visiting(browser, at.address, color_scheme="light") as visit:
+    async with running(page=True) as at, visiting(browser, at.address, color_scheme="light") as visit:
         await visit.button("Light or dark").click()
         await expect(visit.page.locator("body")).to_have_class(re.compile("dark"))
         await visit.reload()
@@ -320,12 +320,12 @@ async def test_the_chosen_colors_are_kept(browser: Browser) -> None:
 
 
 async def test_the_documentation_comes_from_here(browser: Browser) -> None:
-    async with running() as at, visiting(browser, at.address, path="/docs") as visit:
+    async with running(page=True) as at, visiting(browser, at.address, path="/docs") as visit:
         await expect(visit.page.get_by_text("/v1/emotions", exact=True).first).to_be_visible()
 
 
 async def test_nothing_of_gradio_is_open_but_what_the_page_needs() -> None:
-    async with running() as at:
+    async with running(page=True) as at:
         for method, path in (
             ("POST", "/ui/gradio_api/upload"),
             ("GET", "/ui/gradio_api/file=/etc/passwd"),

@@ -82,11 +82,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**kwargs: Any) -> AsyncIterator[Running]:
+async def running(*, page: bool = False, **kwargs: Any) -> AsyncIterator[Running]:
     """The application behind uvicorn as the product configures it, in this event loop; stopped at the end."""
     kwargs.setdefault("classifier", FakeClassifier())
     kwargs.setdefault("generators", ())
-    settings = kwargs.pop("settings", Settings(port=0, sessions="memory://", drain_seconds=5))
+    settings = kwargs.pop("settings", Settings(port=0, page=page, sessions="memory://", drain_seconds=5))
     app = create_app(settings, **kwargs)
     server = Server(configure(app, settings))
     with contextlib.redirect_stdout(io.StringIO()):

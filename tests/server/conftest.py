@@ -92,7 +92,7 @@ def engine_arguments(repository: Path, **changes: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def serving(**kwargs: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP client of an application in this process; its engine is closed at the end."""
-    app = create_app(kwargs.pop("settings", Settings(sessions="memory://")), **kwargs)
+    app = create_app(kwargs.pop("settings", Settings(page=False, sessions="memory://")), **kwargs)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -27,7 +27,7 @@ TEXT = {"input": "What a day!"}
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings(port=0, sessions="memory://", drain_seconds=5, **changes)
+    return Settings(port=0, page=False, sessions="memory://", drain_seconds=5, **changes)
 
 
 def keyed(**changes: Any) -> Settings:

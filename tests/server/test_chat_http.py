@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_aborts_its_generation_and_what_it_saw_is_sto
 
 async def test_too_many_turns_are_refused_but_a_person_in_danger_is_answered() -> None:
     generator = FakeGenerator(gates={0: asyncio.Event()})
-    settings = Settings(port=0, sessions="memory://", max_turns=1)
+    settings = Settings(port=0, page=False, sessions="memory://", max_turns=1)
     async with running(generators=[generator], settings=settings) as at:
         running_turn = asyncio.create_task(say(at, "one"))
         await generator.waiting.wait()
@@ -338,7 +338,7 @@ async def test_editing_a_message_drops_what_followed_and_answers_anew() -> None:
 
 
 async def test_a_temporary_session_works_and_never_reaches_the_store() -> None:
-    settings = Settings(port=0, sessions="memory://")
+    settings = Settings(port=0, page=False, sessions="memory://")
     async with running(settings=settings) as at:
         answer = await say(at, "hello", temporary=True)
         follow_up = await say(at, "I'm Ana", session_id=answer["session_id"])

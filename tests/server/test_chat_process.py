@@ -82,6 +82,19 @@ async def test_a_conversation_on_the_committed_model_with_written_replies(root: 
     assert ready["status"] == "ready"
 
 
+async def test_the_terminal_sends_its_key(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "emp_key-of-the-terminal-0123456789"
+    with serving(root, EMPATHETIC_API_KEYS=key) as (_, address):
+        monkeypatch.setenv("EMPATHETIC_API_KEY", key)
+        with terminal(root, address) as chat:
+            read_until(chat, "Mira:")
+        for wrong in ("", "emp_wrong"):
+            monkeypatch.setenv("EMPATHETIC_API_KEY", wrong)
+            with terminal(root, address) as chat:
+                read_until(chat, "API key")
+                assert chat.wait(20) == 1
+
+
 async def test_kill_9_in_the_middle_of_a_turn_loses_nothing_and_the_turn_is_answered_after_the_restart(root: Path, tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with scripted_openai(answers(*PIECES), waits(gate), answers(*PIECES)) as vllm:

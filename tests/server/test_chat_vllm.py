@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from empathetic_server.engines.vllm_generator import VllmGenerator
@@ -29,11 +30,23 @@ QUESTION = {"message": "I had a terrible day", "stream": True}
 
 
 @asynccontextmanager
-async def chatting(*scripts: Script) -> AsyncIterator[tuple[Running, ScriptedOpenAI]]:
+async def chatting(*scripts: Script, first_token_s: float = 20, total_s: float = 20) -> AsyncIterator[tuple[Running, ScriptedOpenAI]]:
     async with scripted_openai(*scripts) as server:
-        engine = VllmGenerator(server.url, model=None, context_tokens=2048, first_token_s=1.0, total_s=2.0)
+        engine = VllmGenerator(server.url, model=None, context_tokens=2048, first_token_s=first_token_s, total_s=total_s)
         async with running(generators=[engine]) as at:
             yield at, server
+
+
+async def answered(at: Running, reason: str) -> dict[str, Any]:
+    """Ask, check what is true of every reply, and return the last frame."""
+    frames = events((await at.http.post("/v1/chat", json=QUESTION)).text)
+    stored = (await at.http.get(f"/v1/sessions/{frames[0]['session_id']}")).json()["messages"]
+    done = frames[-1]
+    assert (done["type"], done["finish_reason"]) == ("done", reason)
+    assert said(frames) == done["reply"] == stored[1]["text"]
+    assert done["reply"][-1] in ".!?"
+    assert "User" not in done["reply"]
+    return done
 
 
 @pytest.mark.parametrize(
@@ -43,8 +56,6 @@ async def chatting(*scripts: Script) -> AsyncIterator[tuple[Running, ScriptedOpe
         pytest.param(
             answers("That sounds hard. ", "And then", finish_reason="length"), "length", "That sounds hard.", id="cut at its limit"
         ),
-        pytest.param(stalls(), "fallback", "", id="no first token"),
-        pytest.param(stalls("That sounds ", "hard and "), "error", "That sounds hard and", id="a stall in the middle"),
         pytest.param(dies(), "fallback", "", id="death before the first token"),
         pytest.param(dies("That sounds ", "hard and "), "error", "That sounds hard and", id="death in the middle"),
         pytest.param(sends("data: {garbage\n\n"), "fallback", "", id="garbage"),
@@ -60,14 +71,19 @@ async def chatting(*scripts: Script) -> AsyncIterator[tuple[Running, ScriptedOpe
 )
 async def test_every_message_is_answered_by_whole_sentences_that_equal_what_is_stored(script: Script, reason: str, beginning: str) -> None:
     async with chatting(script) as (at, _):
-        frames = events((await at.http.post("/v1/chat", json=QUESTION)).text)
-        stored = (await at.http.get(f"/v1/sessions/{frames[0]['session_id']}")).json()["messages"]
-    done = frames[-1]
-    assert (done["type"], done["finish_reason"]) == ("done", reason)
-    assert said(frames) == done["reply"] == stored[1]["text"]
+        done = await answered(at, reason)
     assert done["reply"].startswith(beginning)
-    assert done["reply"][-1] in ".!?"
-    assert "User" not in done["reply"]
+
+
+async def test_an_engine_that_never_begins_is_replaced_by_the_written_reply() -> None:
+    async with chatting(stalls(), first_token_s=1) as (at, _):
+        await answered(at, "fallback")
+
+
+async def test_a_reply_that_stalls_in_the_middle_is_ended_at_its_deadline() -> None:
+    async with chatting(stalls("That sounds ", "hard and "), total_s=3) as (at, _):
+        done = await answered(at, "error")
+    assert done["reply"].startswith("That sounds hard and")
 
 
 async def test_a_slow_answer_is_waited_for_and_its_pieces_arrive_as_they_come() -> None:

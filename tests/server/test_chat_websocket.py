@@ -248,7 +248,7 @@ async def test_a_generator_that_fails_over_the_socket_falls_back_to_written_word
 
 
 async def test_a_temporary_session_over_a_socket() -> None:
-    settings = Settings(port=0, sessions="memory://")
+    settings = Settings(port=0, page=False, sessions="memory://")
     async with running(settings=settings) as at:
         async with at.socket() as socket:
             session_id = (await hello(socket, temporary=True))["session_id"]

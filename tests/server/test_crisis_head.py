@@ -151,7 +151,7 @@ async def test_without_a_classifier_the_rules_stand_alone() -> None:
 async def test_the_committed_head_hears_what_no_rule_says() -> None:
     said = "every night I lie there and beg for my heart to stop beating"
     assert find_danger(said).level == "none"
-    settings = Settings(port=0, sessions="memory://", model_repository=ROOT / "model_repository", generator="written")
+    settings = Settings(port=0, page=False, sessions="memory://", model_repository=ROOT / "model_repository", generator="written")
     async with running(classifier=None, settings=settings) as at:
         raised = (await at.http.post("/v1/chat", json={"message": said})).json()
         calm = (await at.http.post("/v1/chat", json={"message": CALM})).json()

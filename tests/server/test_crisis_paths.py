@@ -80,7 +80,7 @@ async def test_a_person_in_danger_gets_the_written_reply(way: Any, engines: str)
 @pytest.mark.parametrize("way", [by_rest, by_sse, by_websocket, by_openai])
 async def test_a_person_in_danger_is_answered_when_the_server_is_full(way: Any) -> None:
     generator = FakeGenerator(gates={0: asyncio.Event()})
-    async with running(generators=[generator], settings=Settings(port=0, sessions="memory://", max_turns=1)) as at:
+    async with running(generators=[generator], settings=Settings(port=0, page=False, sessions="memory://", max_turns=1)) as at:
         blocking = asyncio.create_task(at.http.post("/v1/chat", json={"message": "hello"}))
         await generator.waiting.wait()
         assert (await at.http.post("/v1/chat", json={"message": "hello"})).status_code == 429
@@ -116,7 +116,7 @@ async def test_after_danger_the_model_may_answer_with_contacts_and_a_note_beside
 
 
 async def test_the_contacts_are_those_of_the_configured_locale_and_the_protocol_is_published() -> None:
-    async with running(settings=Settings(port=0, sessions="memory://", locale="gb")) as at:
+    async with running(settings=Settings(port=0, page=False, sessions="memory://", locale="gb")) as at:
         _, _, reply = await by_rest(at, DANGER)
         page = await at.http.get("/crisis-protocol")
     assert "116 123" in reply

@@ -250,6 +250,12 @@ async def test_unknown_paths_cannot_fill_the_metrics() -> None:
     assert "scan" not in text
 
 
+async def test_a_server_without_the_page_has_no_trace_of_it() -> None:
+    async with serving(classifier=FakeClassifier()) as client:
+        statuses = [(await client.get(path)).status_code for path in ("/", "/ui", "/ui/", "/docs")]
+    assert statuses == [404, 404, 404, 200]
+
+
 async def test_the_documentation_page_loads_nothing_from_other_hosts() -> None:
     async with serving(classifier=FakeClassifier()) as client:
         page = (await client.get("/docs")).text

@@ -47,7 +47,7 @@ async def test_conversations_past_the_retention_period_are_deleted_at_the_start(
     for name, hours in (("old", 24 * 8), ("young", 24 * 6)):
         await store.create(Session(name, "Hi.", updated_at=hours_ago(hours)))
     await store.aclose()
-    async with running(settings=Settings(port=0, sessions=url, retention_days=7)) as at:
+    async with running(settings=Settings(port=0, page=False, sessions=url, retention_days=7)) as at:
         while (await at.http.get("/v1/sessions/old")).status_code != 404:  # noqa: ASYNC110  # the sweep begins with the server
             await asyncio.sleep(0.01)
         assert (await at.http.get("/v1/sessions/young")).status_code == 200

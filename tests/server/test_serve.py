@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 
 def start(root: Path, **settings: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(root / "server"), "EMPATHETIC_PORT": "0", "EMPATHETIC_SESSIONS": "memory://", **settings}
+    defaults = {"EMPATHETIC_PORT": "0", "EMPATHETIC_PAGE": "false", "EMPATHETIC_SESSIONS": "memory://"}
+    environment = {**os.environ, "PYTHONPATH": str(root / "server"), **defaults, **settings}
     command = [sys.executable, "-m", "empathetic_server"]
     return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -89,7 +89,7 @@ async def test_what_goes_wrong_is_our_error_without_any_text(script: Script, err
 
 async def test_a_stall_in_the_middle_ends_at_the_total_deadline() -> None:
     async with scripted_openai(stalls("I'm ")) as server:
-        engine = generator(server.url, total_s=0.5)
+        engine = generator(server.url, total_s=2)
         stream = engine.stream(REQUEST)
         assert await anext(stream) == Chunk("I'm ")
         with pytest.raises(DeadlineExceeded):

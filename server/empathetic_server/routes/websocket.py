@@ -146,7 +146,7 @@ class _Connection:
                 listener.put(self._error(exc))
             except _Left:
                 raise
-            except Exception:
+            except Exception:  # a defect of ours ends no conversation
                 logger.exception("a frame of connection %s failed", self._request_id)
                 listener.put(self._error(InternalError("an internal error; the log has it under this request id")))
 
