@@ -84,7 +84,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await live.open()
         if page is not None:
-            page.open()
+            await page.open()
         yield
         if page is not None:
             await page.aclose()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 
-import anyio._core._fileio  # noqa: F401  # pytest rewrites what is imported later, which Python 3.11 cannot do while the page is built
 import pytest
 from playwright.async_api import Browser, async_playwright
 

@@ -66,7 +66,9 @@ async def visiting(browser: Browser, address: str, *, path: str = "/ui/", **cont
     page.on("request", lambda request: visit.requests.append(request.url))
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.on("console", lambda message: visit.errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
-    await page.goto(address + path)
+    answer = await page.goto(address + path)
+    assert answer is not None
+    assert answer.ok, answer.status
     try:
         yield visit
     finally:

@@ -1,9 +1,7 @@
-"""The page inside the server, at `/ui/`. Gradio takes seconds to import: the server is ready before, and only the page waits for it."""
+"""The page inside the server, at `/ui/`."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,9 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from gradio.routes import App
-
-logger = logging.getLogger(__name__)
 
 PATH = "/ui"
 ICON = Path(__file__).parent / "icon.svg"
@@ -36,7 +31,7 @@ _POST = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset")
 
 
 class MountedPage:
-    """An ASGI application that is the page as soon as that is built.
+    """An ASGI application that is the page, between `open` and `aclose`.
 
     Args:
         app: the application whose service the page shows.
@@ -44,45 +39,36 @@ class MountedPage:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._building: asyncio.Task[ASGIApp] | None = None
+        self._page: ASGIApp | None = None
         self._exits = AsyncExitStack()
 
-    def open(self) -> None:
-        """Begin to build; returns at once."""
-        self._building = asyncio.create_task(self._build())
-
-    async def aclose(self) -> None:
-        """Stop what Gradio runs."""
-        if self._building is not None:
-            await asyncio.wait((self._building,))
-        await self._exits.aclose()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the page's own requests, once it is built."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or self._building is None or not _is_allowed(scope["method"], path):
-            await Response(status_code=404)(scope, receive, send)
-            return
-        if self._building.done() and self._building.exception() is not None:
-            self.open()
-        page = await asyncio.shield(self._building)
-        await page(scope, receive, send)
-
-    async def _build(self) -> ASGIApp:
-        # With a loop of its own in that thread: where none runs, Gradio makes some and does not close them.
-        gradio_app = await asyncio.to_thread(lambda: asyncio.run(self._import_and_build()))
-        await self._exits.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
-        gradio_app.get_blocks().run_startup_events()  # type: ignore[no-untyped-call]  # as Gradio wrote it
-        await gradio_app.get_blocks().run_extra_startup_events()  # type: ignore[no-untyped-call]  # as above
-        return gradio_app
-
-    async def _import_and_build(self) -> App:
+    async def open(self) -> None:
+        """Import Gradio and build; takes seconds, in which nothing else runs."""
         # Gradio reads these when it is imported: it tells nobody that it runs, and asks nobody for a newer version.
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        from .page import within  # noqa: PLC0415  # this import takes the seconds
+        # Not in a thread beside the first requests: it would hold the interpreter's lock while they wait,
+        # and two threads that import the same modules can see them half made.
+        from .page import within  # noqa: PLC0415  # a server without the page does not wait for it
 
-        return within(self._app, PATH)
+        gradio_app = within(self._app, PATH)
+        await self._exits.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
+        gradio_app.get_blocks().run_startup_events()  # type: ignore[no-untyped-call]  # as Gradio wrote it
+        await gradio_app.get_blocks().run_extra_startup_events()  # type: ignore[no-untyped-call]  # as above
+        self._page = gradio_app
+
+    async def aclose(self) -> None:
+        """Stop what Gradio runs."""
+        self._page = None
+        await self._exits.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the page's own requests."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["type"] != "http" or self._page is None or not _is_allowed(scope["method"], path):
+            await Response(status_code=404)(scope, receive, send)
+            return
+        await self._page(scope, receive, send)
 
 
 def _is_allowed(method: str, path: str) -> bool:
