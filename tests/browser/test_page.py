@@ -298,17 +298,26 @@ async def tab_to(visit: Visit, name: str) -> None:
 async def test_it_is_accessible_and_fits(browser: Browser, viewport: Any, theme: Any) -> None:
     async with running(page=True, classifier=None) as at, visiting(browser, at.address, viewport=viewport, color_scheme=theme) as visit:
         await expect(visit.page.locator("body")).to_have_class(re.compile("dark") if theme == "dark" else re.compile("^(?!.*dark)"))
-        await visit.say("I feel sad, but also a little hopeful about tomorrow")
+        await visit.say("I feel so sad, my best friend is moving away.")
         await visit.has_replies(2)
-        await visit.say(DANGER)
+        await visit.say("We had one last dinner, and I laughed more than I have in weeks!")
         await visit.has_replies(3)
+        await picture(visit, f"page-{'phone' if viewport == PHONE else 'desktop'}-{theme}")
+        await visit.say(DANGER)
+        await visit.has_replies(4)
+        await picture(visit, f"crisis-{'phone' if viewport == PHONE else 'desktop'}-{theme}")
         width = await visit.page.evaluate("() => document.documentElement.scrollWidth")
         assert width <= viewport["width"]
         found = await Axe().run(visit.page)
         serious = [violation for violation in found.response["violations"] if violation["impact"] in ("serious", "critical")]
         assert serious == [], [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in serious]
-        if folder := os.environ.get("EMPATHETIC_SCREENSHOTS"):
-            await visit.page.screenshot(path=f"{folder}/page-{'phone' if viewport == PHONE else 'desktop'}-{theme}.png")
+
+
+async def picture(visit: Visit, name: str) -> None:
+    """Keep what is seen, for people to look at."""
+    if folder := os.environ.get("EMPATHETIC_SCREENSHOTS"):
+        await visit.page.locator("#talk").evaluate("talk => innerWidth < 640 ? talk.scrollIntoView() : scrollTo(0, 0)")
+        await visit.page.screenshot(path=f"{folder}/{name}.png")
 
 
 async def test_the_chosen_colors_are_kept(browser: Browser) -> None:

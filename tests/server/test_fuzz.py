@@ -26,8 +26,8 @@ pytestmark = pytest.mark.slow
 CODES = {"malformed_request", "invalid_request", "not_found", "session_busy", "too_large"}
 FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
-
-SCHEMA = schemathesis.openapi.from_dict(create_app(Settings(page=False, sessions="memory://"), classifier=FakeClassifier(), generators=()).openapi())
+WITHOUT_PAGE = Settings(page=False, sessions="memory://")
+SCHEMA = schemathesis.openapi.from_dict(create_app(WITHOUT_PAGE, classifier=FakeClassifier(), generators=()).openapi())
 OPERATIONS = [operation.ok() for operation in SCHEMA.get_all_operations()]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
