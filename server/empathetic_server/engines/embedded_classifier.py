@@ -12,14 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, EmpatheticError, InternalError
 from ..metrics import Metrics
@@ -27,12 +25,9 @@ from ..settings import Settings
 from .batch_queue import BatchQueue, QueuedText, Ticket
 from .manifest import Manifest
 from .protocols import Classification, Priority
+from .window_tokenizer import WindowTokenizer
 
 logger = logging.getLogger(__name__)
-
-# Tokenizing is over fifty times as fast as the model: two threads keep any number of cores busy, and let a short text
-# overtake the tokenization of a long one.
-_TOKENIZER_THREADS = 2
 
 _Scores = tuple[NDArray[np.float32], NDArray[np.float32]]  # probabilities (rows, labels), embeddings (rows, hidden size)
 
@@ -70,16 +65,14 @@ class EmbeddedClassifier:
     def __init__(self, manifest: Manifest, *, threads: int, max_batch_tokens: int, max_queued_texts: int, metrics: Metrics) -> None:
         self.labels = manifest.labels
         self.thresholds = manifest.thresholds
-        self._max_length = manifest.max_length
         self._pad_id = manifest.pad_id
         self._metrics = metrics
-        self._tokenizer = _load_tokenizer(manifest)
+        self._tokenizer = WindowTokenizer(manifest)
         self._hidden_size = manifest.hidden_size
         self._session = _load_session(manifest, threads)
         self._queue: BatchQueue[_Request] = BatchQueue(max_queued_texts, max_batch_tokens, on_drop=metrics.dropped_texts.inc)
         for priority, gauge in metrics.queued_texts.items():
             gauge.set_function(partial(self._queue.waiting, priority))
-        self._tokenizing = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenize")
         self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
         self._closed = False
         self._compute.start()
@@ -93,10 +86,9 @@ class EmbeddedClassifier:
         loop = asyncio.get_running_loop()
         late = DeadlineExceeded(f"no answer within the deadline of {round(timeout_s * 1000)} ms")
         try:
-            encoded = await asyncio.wait_for(loop.run_in_executor(self._tokenizing, self._tokenize, texts), timeout_s)
+            ids, truncated = await asyncio.wait_for(self._tokenizer.tokenize(texts), timeout_s)
         except asyncio.TimeoutError as exc:  # on Python 3.10 it is not yet the built-in TimeoutError
             raise late from exc
-        ids, truncated = encoded
         tokenized = time.perf_counter()
         probabilities = np.empty((len(ids), len(self.labels)), np.float32)
         embeddings = np.empty((len(ids), self._hidden_size), np.float32)
@@ -134,22 +126,7 @@ class EmbeddedClassifier:
         for ticket in self._queue.close():
             _settle(ticket.payload, BackendUnavailable("the classifier is shutting down", retry_after_s=1))
         await asyncio.to_thread(self._compute.join)
-        self._tokenizing.shutdown(wait=False, cancel_futures=True)
-
-    def _tokenize(self, texts: Sequence[str]) -> tuple[list[NDArray[np.int64]], tuple[bool, ...]]:
-        """Return token ids cut to the model's window, and which texts were cut.
-
-        The window keeps the last token, the closing special one, exactly as the tokenizer's own truncation does, which is not
-        used because it would build an object for every window of the part that is thrown away.
-        """
-        window = self._max_length
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        truncated = tuple(len(encoding) > window for encoding in encodings)
-        ids = [
-            np.array(encoding.ids if not cut else encoding.ids[: window - 1] + encoding.ids[-1:], dtype=np.int64)
-            for encoding, cut in zip(encodings, truncated, strict=True)
-        ]
-        return ids, truncated
+        self._tokenizer.close()
 
     def _compute_forever(self) -> None:
         while batch := self._queue.take():
@@ -245,16 +222,6 @@ def _call_soon(request: _Request, *call: object) -> None:
 
 def _as_info(outcome: object) -> BaseException | None:
     return outcome if isinstance(outcome, BaseException) else None
-
-
-def _load_tokenizer(manifest: Manifest) -> Tokenizer:
-    try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(manifest.tokenizer_path))
-    except Exception as exc:  # the Rust library raises bare Exception
-        raise ArtifactError(f"{manifest.tokenizer_path}: {exc}; export again with `make export`") from exc
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _load_session(manifest: Manifest, threads: int) -> onnxruntime.InferenceSession:
