@@ -28,8 +28,9 @@ def main() -> None:
                 data=arguments.data,
                 repository=arguments.output,
                 precision=arguments.precision,
-                backend=arguments.triton_backend,
                 scratch=Path(scratch),
+                tensorrt=arguments.tensorrt,
+                version_number=arguments.model_version,
             )
     except ExportError as exc:
         print(f"empathetic-export: error: {exc}", file=sys.stderr)
@@ -48,13 +49,17 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, help="GoEmotions' TSV files: train calibrates int8, dev measures parity; test is not read"
     )
     parser.add_argument("--output", type=Path, default=Path("model_repository"), help="default: model_repository")
+    parser.add_argument("--tensorrt", action="store_true", help="also build TensorRT's plan, or write the command that does; needs fp32")
     parser.add_argument(
-        "--triton-backend",
-        choices=("onnxruntime", "tensorrt", "python"),
-        default="onnxruntime",
-        help="backend that config.pbtxt names (default: onnxruntime); tensorrt builds a plan, or writes the command that does",
+        "--model-version", type=_positive, default=1, help="directory of the version in Triton; other versions stay (default: 1)"
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 up")
+    return int(text)
 
 
 def _summary(parity: Parity) -> str:

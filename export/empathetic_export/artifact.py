@@ -1,8 +1,7 @@
-"""Writes `model_repository/emotion_classifier/` whole or not at all, `manifest.json` last. Knows no conversion."""
+"""Writes `model_repository/emotion_classifier/` whole or not at all, `manifest.json` last, then `emotion_text/`. Knows no conversion."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -13,20 +12,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from . import triton_repository as triton
 from .checkpoint import Checkpoint
 from .parity import Parity, Precision
 from .to_onnx import OPSET
-from .triton_config import Backend, Tensor, TritonConfig
+from .triton_config import Tensor
 
-NAME = "emotion_classifier"
+NAME = triton.CLASSIFIER
 SCHEMA_VERSION = 1
 _PACKAGES = ("torch", "transformers", "optimum", "onnx", "onnxruntime", "tokenizers")
 
 
 @contextmanager
-def staged(repository: Path) -> Iterator[Path]:
+def staged(repository: Path, version_number: int) -> Iterator[Path]:
     """Give a directory to fill; it becomes `repository/emotion_classifier` when the block ends, and vanishes when it fails.
 
+    Other versions of the model stay in it, so that a server that still asks Triton for one of them is answered.
     An artifact that is there is moved aside and removed only after the new one is in place. A kill between those two renames
     leaves the old one as `.emotion_classifier.old`, which the next call puts back before anything else.
     """
@@ -38,6 +39,10 @@ def staged(repository: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f".{NAME}.", dir=repository))
     try:
         staging.chmod(0o755)  # mkdtemp's 0700 would keep a server under another user out
+        for other in final.glob("*/"):
+            if other.name.isdigit() and other.name != str(version_number):
+                shutil.copytree(other, staging / other.name)
+        (staging / str(version_number)).mkdir()
         yield staging
         if final.exists():
             final.rename(old)
@@ -47,29 +52,20 @@ def staged(repository: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def triton_config(checkpoint: Checkpoint, backend: Backend) -> TritonConfig:
-    """Describe the model to Triton."""
-    return TritonConfig(
-        name=NAME,
-        backend=backend,
-        inputs=(Tensor("input_ids", "INT64", (-1,)), Tensor("attention_mask", "INT64", (-1,))),
-        outputs=(
-            Tensor("logits", "FP32", (len(checkpoint.labels),)),
-            Tensor("embedding", "FP32", (checkpoint.model.config.hidden_size,)),
-        ),
-        warmup_lengths=tuple(length for length in (16, 128) if length <= checkpoint.max_length),
-    )
-
-
-def finish(directory: Path, checkpoint: Checkpoint, precision: Precision, backend: Backend, parity: Parity) -> None:
-    """Write the tokenizer, `config.pbtxt`, and at last `manifest.json` with the SHA-256 of every other file."""
+def finish(directory: Path, checkpoint: Checkpoint, precision: Precision, parity: Parity, *, version_number: int, tensorrt: bool) -> None:
+    """Write the tokenizer, Triton's configurations, and at last `manifest.json` with the SHA-256 of what decides the answers."""
     checkpoint.tokenizer.save(str(directory / "tokenizer.json"))
-    config = triton_config(checkpoint, backend)
-    (directory / "config.pbtxt").write_text(config.to_pbtxt(), encoding="utf-8")
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    triton.write_classifier(
+        directory,
+        labels=len(checkpoint.labels),
+        hidden_size=checkpoint.model.config.hidden_size,
+        max_length=checkpoint.max_length,
+        tensorrt=tensorrt,
+    )
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": NAME,
+        "version": version_number,
         "labels": list(checkpoint.labels),
         "thresholds": list(checkpoint.thresholds),
         "single_threshold": checkpoint.single_threshold,
@@ -79,9 +75,9 @@ def finish(directory: Path, checkpoint: Checkpoint, precision: Precision, backen
         "opset": OPSET,
         "embedding_size": checkpoint.model.config.hidden_size,
         "pad_id": checkpoint.pad_id,
-        "inputs": [_describe(tensor) for tensor in config.inputs],
-        "outputs": [_describe(tensor) for tensor in config.outputs],
-        "files": {path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "inputs": [_describe(tensor) for tensor in triton.INPUTS],
+        "outputs": [_describe(tensor) for tensor in triton.outputs(len(checkpoint.labels), checkpoint.model.config.hidden_size)],
+        "files": {name: triton.file_sha256(directory / name) for name in (f"{version_number}/model.onnx", "tokenizer.json")},
         "metrics": checkpoint.metrics,
         "parity": parity.as_dict(),
         "training": {key: checkpoint.training.get(key) for key in ("config", "versions", "data_sha256", "finished_at")},

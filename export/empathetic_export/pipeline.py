@@ -18,14 +18,23 @@ from .texts import Batch, read_split, tokenize, unpadded_batches
 from .to_fp16 import to_fp16
 from .to_int8 import calibrate, to_int8
 from .to_onnx import fuse, to_onnx
-from .triton_config import Backend
+from .triton_repository import write_text_model
 
 # Texts of the training split whose activations set the int8 ranges.
 _CALIBRATION_TEXTS = 1024
 _CALIBRATION_BATCH = 32
 
 
-def export(checkpoint_dir: Path, *, data: Path, repository: Path, precision: Precision, backend: Backend, scratch: Path) -> Parity:
+def export(
+    checkpoint_dir: Path,
+    *,
+    data: Path,
+    repository: Path,
+    precision: Precision,
+    scratch: Path,
+    tensorrt: bool = False,
+    version_number: int = 1,
+) -> Parity:
     """Export a checkpoint into `repository`.
 
     Args:
@@ -33,29 +42,30 @@ def export(checkpoint_dir: Path, *, data: Path, repository: Path, precision: Pre
         data: GoEmotions' TSV files.
         repository: the model repository to write into.
         precision: of the ONNX file.
-        backend: that `config.pbtxt` names.
         scratch: an empty directory for intermediate files.
+        tensorrt: also write TensorRT's plan, or the command that builds it, and its configuration.
+        version_number: of the model in Triton; the other versions in the repository stay.
 
     Raises:
         ExportError: the input is wrong, or the export is not faithful; nothing has been written.
     """
-    if backend == "tensorrt" and precision != "fp32":
-        raise ExportError("the tensorrt backend builds its fp16 plan from --precision fp32")
+    if tensorrt and precision != "fp32":
+        raise ExportError("TensorRT's fp16 plan is built from --precision fp32")
     checkpoint = read_checkpoint(checkpoint_dir)
     dev = read_split(data, "dev", len(checkpoint.labels))
-    model = _convert(checkpoint, data, precision, backend, scratch)
+    model = _convert(checkpoint, data, precision, scratch, tensorrt=tensorrt)
     parity = compare(checkpoint, dev, scorer(model))
     require(parity, TOLERANCES[precision])
-    with staged(repository) as directory:
-        version = directory / "1"
-        version.mkdir()
+    with staged(repository, version_number) as directory:
+        version = directory / str(version_number)
         onnx.save(model, version / "model.onnx")
-        if backend == "tensorrt":
+        if tensorrt:
             if to_tensorrt.is_available():  # pragma: no cover  # needs TensorRT and its GPU
                 to_tensorrt.build_plan(version / "model.onnx", version / "model.plan", checkpoint.max_length)
             else:
                 (version / "build_plan.sh").write_text(to_tensorrt.trtexec_command(checkpoint.max_length), encoding="utf-8")
-        finish(directory, checkpoint, precision, backend, parity)
+        finish(directory, checkpoint, precision, parity, version_number=version_number, tensorrt=tensorrt)
+    write_text_model(repository, labels=len(checkpoint.labels))
     return parity
 
 
@@ -72,12 +82,12 @@ def scorer(model: onnx.ModelProto) -> Scorer:
     return score
 
 
-def _convert(checkpoint: Checkpoint, data: Path, precision: Precision, backend: Backend, scratch: Path) -> onnx.ModelProto:
+def _convert(checkpoint: Checkpoint, data: Path, precision: Precision, scratch: Path, *, tensorrt: bool) -> onnx.ModelProto:
     traced = scratch / "traced.onnx"
     to_onnx(checkpoint, traced)
     if precision == "fp16":
         return to_fp16(onnx.load(traced))
-    if backend == "tensorrt":
+    if tensorrt:
         return onnx.load(traced)  # TensorRT knows none of ONNX Runtime's fused operators
     fused = fuse(traced, checkpoint)
     if precision == "fp32":

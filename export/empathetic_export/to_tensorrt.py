@@ -9,7 +9,7 @@ from .errors import ExportError
 
 # Triton 2.51.0, which `make triton` starts, is release 24.10; a plan loads only in the TensorRT release that built it.
 CONTAINER = "nvcr.io/nvidia/tensorrt:24.10-py3"
-# A profile per length bucket: the server pads to these lengths, and TensorRT tunes its kernels for each.
+# TensorRT tunes its kernels for each of these lengths; those between are served by the next longer one.
 BUCKETS = (16, 32, 64, 128)
 _LARGEST_BATCH = 64
 _USUAL_BATCH = 32

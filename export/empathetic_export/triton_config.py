@@ -1,13 +1,16 @@
-"""The served model's `config.pbtxt`, generated from one dataclass. Knows no model file."""
+"""The models' `config.pbtxt`, generated from one dataclass. Knows no model file."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Backend = Literal["onnxruntime", "tensorrt", "python"]
 FILES: dict[Backend, str] = {"onnxruntime": "model.onnx", "tensorrt": "model.plan", "python": "model.py"}
+# Who names no deadline waits so long at most; a deadline can only shorten it.
+_QUEUE_TIMEOUT_US = 600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Tensor:
     """A tensor of the model; `dims` leave out the batch axis, -1 is a free axis."""
 
     name: str
-    datatype: Literal["INT64", "FP32"]
+    datatype: Literal["INT64", "FP32", "STRING"]
     dims: tuple[int, ...]
 
 
@@ -27,9 +30,11 @@ class TritonConfig:
         max_batch_size: rows that Triton puts into one call.
         preferred_batch_sizes: sizes at which a batch leaves at once.
         max_queue_delay_us: longest time that a request waits for others, in microseconds.
+        max_queue_size: requests of one priority that may wait; more are refused.
         instances: copies of the model per device; KIND_AUTO takes the GPUs, or the CPU where there is none.
         warmup_lengths: sequence lengths that are run once before the model is ready.
         versions: newest versions that stay loaded, so that an update fails no running request.
+        parameters: what the model, or who asks for its configuration, is told besides.
     """
 
     name: str
@@ -39,9 +44,11 @@ class TritonConfig:
     max_batch_size: int = 64
     preferred_batch_sizes: tuple[int, ...] = (8, 16, 32)
     max_queue_delay_us: int = 2000
+    max_queue_size: int = 1024
     instances: int = 1
-    warmup_lengths: tuple[int, ...] = (16, 128)
+    warmup_lengths: tuple[int, ...] = ()
     versions: int = 2
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_pbtxt(self) -> str:
         """Return the text form of `inference.ModelConfig`."""
@@ -55,9 +62,22 @@ class TritonConfig:
             "dynamic_batching {\n"
             f"  preferred_batch_size: {_list(self.preferred_batch_sizes)}\n"
             f"  max_queue_delay_microseconds: {self.max_queue_delay_us}\n"
+            # Priority 1 is a person who waits; whoever names none is in bulk. A request's own deadline ends its waiting.
+            "  priority_levels: 2\n"
+            "  default_priority_level: 2\n"
+            "  default_queue_policy {\n"
+            "    timeout_action: REJECT\n"
+            f"    default_timeout_microseconds: {_QUEUE_TIMEOUT_US}\n"
+            "    allow_timeout_override: true\n"
+            f"    max_queue_size: {self.max_queue_size}\n"
+            "  }\n"
             "}",
             f"instance_group {{\n  count: {self.instances}\n  kind: KIND_AUTO\n}}",
             f"version_policy {{\n  latest {{\n    num_versions: {self.versions}\n  }}\n}}",
+            *(
+                f"parameters {{\n  key: {_quote(key)}\n  value {{\n    string_value: {_quote(value)}\n  }}\n}}"
+                for key, value in self.parameters.items()
+            ),
             *(self._warmup(length) for length in self.warmup_lengths),
         ]
         return "\n".join(blocks) + "\n"

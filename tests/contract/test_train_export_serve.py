@@ -28,7 +28,6 @@ def test_the_server_reads_the_manifest_that_export_writes(checkpoint_of, data, t
         data=data,
         repository=tmp_path / "repository",
         precision="fp32",
-        backend="onnxruntime",
         scratch=tmp_path / "scratch",
     )
     manifest = read_manifest(tmp_path / "repository")

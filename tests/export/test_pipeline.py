@@ -23,7 +23,7 @@ from tests.tiny_models import LABELS
 FAMILIES = ("bert", "roberta", "deberta")
 
 
-def export(checkpoint: Path, data: Path, tmp_path: Path, precision: str = "fp32", backend: str = "onnxruntime") -> Any:
+def export(checkpoint: Path, data: Path, tmp_path: Path, precision: str = "fp32", **options: Any) -> Any:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     repository = tmp_path / "repository"
@@ -32,8 +32,8 @@ def export(checkpoint: Path, data: Path, tmp_path: Path, precision: str = "fp32"
         data=data,
         repository=repository,
         precision=precision,  # type: ignore[arg-type]  # parametrised
-        backend=backend,  # type: ignore[arg-type]  # parametrised
         scratch=scratch,
+        **options,
     )
     directory = repository / "emotion_classifier"
     return parity, directory, json.loads((directory / "manifest.json").read_text())
@@ -62,10 +62,10 @@ def test_int8_holds_integer_weights_and_is_smaller(checkpoint_of, data, tmp_path
     assert sizes["int8"] < sizes["fp32"]
 
 
-def test_the_manifest_describes_every_file_and_tensor(checkpoint_of, data, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_manifest_describes_what_decides_the_answers(checkpoint_of, data, tmp_path) -> None:  # type: ignore[no-untyped-def]
     _, directory, manifest = export(checkpoint_of("bert"), data, tmp_path)
-    files = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()} - {"manifest.json"}
-    assert set(manifest["files"]) == files
+    assert set(manifest["files"]) == {"1/model.onnx", "tokenizer.json"}
+    assert manifest["version"] == 1
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
     assert manifest["inputs"] == [
@@ -80,12 +80,33 @@ def test_the_manifest_describes_every_file_and_tensor(checkpoint_of, data, tmp_p
     assert manifest["parity"]["texts"] == 112
 
 
-@pytest.mark.parametrize(("backend", "file"), [("onnxruntime", "model.onnx"), ("tensorrt", "model.plan"), ("python", "model.py")])
-def test_the_written_configuration_is_one_that_triton_parses(checkpoint_of, data, tmp_path, backend, file) -> None:  # type: ignore[no-untyped-def]
-    _, directory, _ = export(checkpoint_of("bert"), data, tmp_path, backend=backend)
+@pytest.mark.parametrize("tensorrt", [False, True], ids=["onnx", "tensorrt"])
+def test_every_written_configuration_is_one_that_triton_parses(checkpoint_of, data, tmp_path, tensorrt) -> None:  # type: ignore[no-untyped-def]
+    _, directory, manifest = export(checkpoint_of("bert"), data, tmp_path, tensorrt=tensorrt)
+    expected = {"config": ("python", "model.py"), "onnxruntime": ("onnxruntime", "model.onnx")}
+    if tensorrt:
+        expected["tensorrt"] = ("tensorrt", "model.plan")
+    found = {}
+    for path in directory.rglob("*.pbtxt"):
+        parsed = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        found[path.stem] = (parsed.backend, parsed.default_model_filename)
+        assert parsed.parameters["model_sha256.1"].string_value == manifest["files"]["1/model.onnx"]
+    assert found == expected
+    assert (directory / "1" / "build_plan.sh").exists() == tensorrt
+    assert (directory / "1" / "model.py").is_file()
+    assert (directory.parent / "emotion_text" / "config.pbtxt").is_file()
+
+
+def test_a_new_version_leaves_the_old_one_where_it_is(checkpoint_of, data, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    _, directory, old = export(checkpoint_of("bert"), data, tmp_path)
+    _, directory, new = export(checkpoint_of("bert"), data, tmp_path, "int8", version_number=2)
     parsed = text_format.Parse((directory / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
-    assert (parsed.backend, parsed.default_model_filename) == (backend, file)
-    assert (directory / "1" / "build_plan.sh").exists() == (backend == "tensorrt")
+    assert (new["version"], set(new["files"])) == (2, {"2/model.onnx", "tokenizer.json"})
+    assert {name: parsed.parameters[name].string_value for name in parsed.parameters} == {
+        "model_sha256.1": old["files"]["1/model.onnx"],
+        "model_sha256.2": new["files"]["2/model.onnx"],
+    }
+    assert parsed.version_policy.latest.num_versions == 2
 
 
 def test_an_export_over_its_tolerance_writes_nothing(checkpoint_of, data, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -97,11 +118,11 @@ def test_an_export_over_its_tolerance_writes_nothing(checkpoint_of, data, tmp_pa
 
 def test_tensorrt_is_refused_a_graph_that_it_cannot_read(checkpoint_of, data, tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ExportError, match="fp32"):
-        export(checkpoint_of("bert"), data, tmp_path, "int8", "tensorrt")
+        export(checkpoint_of("bert"), data, tmp_path, "int8", tensorrt=True)
 
 
 def test_a_failure_while_writing_leaves_the_old_artifact_and_nothing_else(checkpoint_of, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with artifact.staged(tmp_path) as directory:
+    with artifact.staged(tmp_path, 1) as directory:
         (directory / "manifest.json").write_text("old")
     with pytest.raises(OSError, match="disk"):
         fill_and_fail(tmp_path)
@@ -110,13 +131,13 @@ def test_a_failure_while_writing_leaves_the_old_artifact_and_nothing_else(checkp
 
 
 def fill_and_fail(repository: Path) -> None:
-    with artifact.staged(repository) as directory:
+    with artifact.staged(repository, 1) as directory:
         (directory / "manifest.json").write_text("new")
         raise OSError("disk")
 
 
 def test_a_kill_between_the_two_renames_is_mended_by_the_next_export(tmp_path: Path) -> None:
-    with artifact.staged(tmp_path) as directory:
+    with artifact.staged(tmp_path, 1) as directory:
         (directory / "manifest.json").write_text("old")
     (tmp_path / "emotion_classifier").rename(tmp_path / ".emotion_classifier.old")
     with pytest.raises(OSError, match="disk"):

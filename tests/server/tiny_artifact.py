@@ -35,6 +35,7 @@ def build_artifact(repository: Path, **changes: Any) -> Path:
     onnx.save(_model(), directory / "1" / "model.onnx")
     manifest = {
         "schema_version": 1,
+        "version": 1,
         "labels": list(LABELS),
         "thresholds": [0.5] * len(LABELS),
         "max_length": MAX_LENGTH,

@@ -26,6 +26,7 @@ class Manifest:
     """What the server needs to know of a verified artifact."""
 
     directory: Path
+    version: int
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     max_length: int
@@ -35,9 +36,14 @@ class Manifest:
     hidden_size: int
 
     @property
+    def model_version(self) -> str:
+        """The version and the first digits of the SHA-256."""
+        return f"{self.version}-{self.model_sha256[:12]}"
+
+    @property
     def model_path(self) -> Path:
         """The ONNX file."""
-        return self.directory / "1" / "model.onnx"
+        return self.directory / str(self.version) / "model.onnx"
 
     @property
     def tokenizer_path(self) -> Path:
@@ -62,16 +68,18 @@ def read_manifest(repository: Path) -> Manifest:
     try:
         if fields["schema_version"] != SCHEMA_VERSION:
             raise ArtifactError(f"{path}: schema version {fields['schema_version']}, this server reads {SCHEMA_VERSION}; {_REMEDY}")
-        _check_files(directory, fields["files"])
+        version = int(fields["version"])
+        _check_files(directory, fields["files"], f"{version}/model.onnx")
         _check_tensors(path, fields)
         manifest = Manifest(
             directory=directory,
+            version=version,
             labels=tuple(fields["labels"]),
             thresholds=tuple(float(threshold) for threshold in fields["thresholds"]),
             max_length=int(fields["max_length"]),
             pad_id=int(fields["pad_id"]),
             precision=str(fields["precision"]),
-            model_sha256=str(fields["files"]["1/model.onnx"]),
+            model_sha256=str(fields["files"][f"{version}/model.onnx"]),
             hidden_size=_hidden_size(fields["outputs"]),
         )
     except (KeyError, TypeError, AttributeError) as exc:
@@ -80,8 +88,8 @@ def read_manifest(repository: Path) -> Manifest:
     return manifest
 
 
-def _check_files(directory: Path, files: dict[str, str]) -> None:
-    for name in ("1/model.onnx", "tokenizer.json"):
+def _check_files(directory: Path, files: dict[str, str], model: str) -> None:
+    for name in (model, "tokenizer.json"):
         if name not in files:
             raise ArtifactError(f"{directory / 'manifest.json'}: no SHA-256 of {name}; {_REMEDY}")
     for name, expected in files.items():

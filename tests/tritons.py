@@ -1,0 +1,132 @@
+"""A real `tritonserver` for tests: started on free ports, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from empathetic_export import triton_repository
+
+from tests.server import tiny_artifact
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Triton:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    grpc: str
+    http: str
+    metrics: str
+
+    def children(self) -> list[int]:
+        """Return the processes that the launcher has started or taken over: `tritonserver`, and what it leaves behind."""
+        try:
+            return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        except FileNotFoundError:  # it has ended
+            return []
+
+    def send_signal(self, number: int) -> None:
+        """Signal `tritonserver` itself."""
+        for pid in self.children():
+            os.kill(pid, number)
+
+    def kill(self) -> None:
+        """Kill `tritonserver`, and wait until its port is free."""
+        self.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def is_ready(self) -> bool:
+        """Whether every model is loaded."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/v2/health/ready", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def counts(self, metric: str, **labels: str) -> float:
+        """Return the sum of a Prometheus metric's samples that have these labels."""
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = [f'{name}="{value}"' for name, value in labels.items()]
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(metric) and all(label in line for label in wanted))
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keep one event loop for a module's tests: gRPC serves the loops of a process together, and trips over one that was closed."""
+    yield  # noqa: PT022  # without it, anyio would close the loop at once
+
+
+def python() -> str:
+    """Return the Python of Triton's environment."""
+    found = os.environ.get("EMPATHETIC_TRITON_PYTHON", "")
+    if not Path(found).is_file():
+        pytest.skip("EMPATHETIC_TRITON_PYTHON names no Python: `make test` makes the environment and sets it")
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for found in sockets:
+        found.bind(("127.0.0.1", 0))
+    ports = [int(found.getsockname()[1]) for found in sockets]
+    for found in sockets:
+        found.close()
+    return ports
+
+
+def tiny_repository(folder: Path) -> Path:
+    """Write the tiny artifact as the export writes a real one."""
+    repository = tiny_artifact.build_artifact(folder)
+    triton_repository.write_classifier(
+        repository / triton_repository.CLASSIFIER,
+        labels=len(tiny_artifact.LABELS),
+        hidden_size=tiny_artifact.HIDDEN,
+        max_length=tiny_artifact.MAX_LENGTH,
+        tensorrt=False,
+    )
+    triton_repository.write_text_model(repository, labels=len(tiny_artifact.LABELS))
+    return repository
+
+
+@contextmanager
+def launched(repository: Path, log: Path, *, ports: list[int] | None = None) -> Iterator[Triton]:
+    """Start Triton as `make triton` does, without waiting for it."""
+    http, grpc, metrics = ports or free_ports(3)
+    flags = [f"--model-repository={repository}", f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
+    with (
+        log.open("ab") as output,
+        subprocess.Popen([python(), str(ROOT / "deploy" / "run_triton.py"), *flags], stdout=output, stderr=output) as process,
+    ):
+        triton = Triton(process, log, f"127.0.0.1:{grpc}", f"127.0.0.1:{http}", f"127.0.0.1:{metrics}")
+        try:
+            yield triton
+        finally:
+            triton.kill()
+
+
+@contextmanager
+def tritonserver(repository: Path, log: Path, *, ports: list[int] | None = None) -> Iterator[Triton]:
+    """Start Triton and wait until it is ready."""
+    with launched(repository, log, ports=ports) as triton:
+        deadline = time.monotonic() + 60
+        while not triton.is_ready():
+            assert triton.process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield triton
