@@ -12,6 +12,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 export PYTHONPATH := $(CURDIR)/train:$(CURDIR)/export:$(CURDIR)/server:$(CURDIR)/benchmarks
 export EMPATHETIC_SERVER_PYTHON = $(server_env)/bin/python
+export EMPATHETIC_TRITON_PYTHON = $(triton_env)/bin/python
 
 tag := $(shell $(PYTHON) -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 
@@ -25,9 +26,9 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements/$(1).txt
 	@touch $$@
 endef
-$(foreach name,server test train,$(eval $(call environment,$(name))))
+$(foreach name,server test train triton,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui test test-fast test-deps lint fmt train crisis export bench lock clean
+.PHONY: help serve chat ui triton test test-fast test-deps lint fmt train crisis export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,11 +42,14 @@ chat: $(server_ready) ## talk with the server in this terminal: URL=ws://HOST:PO
 ui: $(server_ready) ## show the page of a server elsewhere: URL=http://HOST:PORT
 	@exec $(server_env)/bin/python -m empathetic_server.page $(if $(URL),--server $(URL))
 
-test: $(server_ready) $(test_ready) $(train_ready) ## run every test
+triton: $(triton_ready) ## start Triton on model_repository/, gRPC on port 8001: ARGS="--flags of tritonserver"
+	@exec $(triton_env)/bin/python deploy/run_triton.py $(ARGS)
+
+test: $(server_ready) $(test_ready) $(train_ready) $(triton_ready) ## run every test
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging tests/browser
 	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
 
-test-fast: $(server_ready) $(test_ready) ## run the quick tests of server, engines and benchmarks
+test-fast: $(server_ready) $(test_ready) $(triton_ready) ## run the quick tests of server, engines and benchmarks
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks -m "not slow"
 
 test-deps: ## install what the tests need from the system, as root on Debian or Ubuntu: Chromium
@@ -81,6 +85,7 @@ lock: ## renew the locks in requirements/ (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server -o requirements/server.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server --extra bench \
 	  --group test --group browser --group lint -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra triton -o requirements/triton.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
 	  --group test --group lint -o requirements/train.txt
 	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt && rm requirements/train.txt.bak
