@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from .app import create_app
+from .app import create_app, try_services
 from .errors import StartupError
 from .http_protocol import DeadlineProtocol
 from .routes.chat_schemas import MAX_FRAME_BYTES
-from .sessions import session_store
 from .settings import Settings
 
 # At lower levels these libraries log what people write.
@@ -25,9 +25,24 @@ _TALKATIVE = ("openai", "httpx2", "httpcore2", "websockets", "uvicorn")
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which also says when it is ready and turns readiness off as soon as it is asked to stop."""
+    """uvicorn, which also says when it is ready and turns readiness off as soon as it is asked to stop.
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # uvicorn's list[socket]
+    Args:
+        config: how to serve.
+        check: awaited before anything else; what it raises ends the start.
+    """
+
+    def __init__(self, config: uvicorn.Config, check: Callable[[], Awaitable[None]] | None = None) -> None:
+        super().__init__(config)
+        self._check = check
+
+    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # uvicorn's list[socket]
+        """Check, in the event loop that will serve (gRPC's clients do not outlive theirs without noise), then serve."""
+        if self._check is not None:
+            await self._check()
+        await super().serve(sockets=sockets)  # type: ignore[arg-type]  # as above
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # as above
         """Bind, then tell the user where to send the first request."""
         await super().startup(sockets=sockets)  # type: ignore[arg-type]  # as above
         if self.started:
@@ -78,24 +93,16 @@ def main() -> None:
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
-        app = create_app(settings)
-        asyncio.run(_try_store(settings))
+        server = Server(configure(create_app(settings), settings), partial(try_services, settings))
+        # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_context=False)[0]
         sys.exit(_refuse(f"EMPATHETIC_{str(first['loc'][0]).upper()} = {first['input']!r}: {first['msg']}"))
     except StartupError as exc:
         sys.exit(_refuse(str(exc)))
-    # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(configure(app, settings)).run()
-
-
-async def _try_store(settings: Settings) -> None:
-    """Open the session store once, so that a wrong one is refused in one line and not by a failing application."""
-    store = session_store(settings.sessions)
-    await store.open()
-    await store.aclose()
 
 
 def _refuse(reason: str) -> int:

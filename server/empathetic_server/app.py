@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from .chat import ChatService
 from .engines.crisis_head import read_crisis_head
 from .engines.embedded_classifier import load_embedded
-from .engines.manifest import read_manifest
+from .engines.manifest import Manifest, read_manifest
 from .engines.protocols import EmotionClassifier, ReplyGenerator
 from .errors import ArtifactError
 from .keys import Keyring
@@ -65,9 +65,10 @@ def create_app(
         StartupError: the settings' models cannot be served, or the session store's URL is wrong.
     """
     metrics = Metrics()
+    engine: EmotionClassifier
     if classifier is None:
         manifest = read_manifest(settings.model_repository)
-        engine: EmotionClassifier = load_embedded(manifest, settings, metrics)
+        engine = _classifier(settings, manifest, metrics)
         crisis_head = read_crisis_head(manifest)
     else:
         engine = classifier
@@ -82,6 +83,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await engine.open()
         await live.open()
         if page is not None:
             await page.open()
@@ -123,6 +125,32 @@ def create_app(
     if page is not None:
         _serve_page(app, page)
     return app
+
+
+async def try_services(settings: Settings) -> None:
+    """Connect once to what the settings name, so that what is wrong is refused in one line and not by a failing application.
+
+    Raises:
+        StartupError: the session store cannot be opened, or Triton serves another model.
+    """
+    store = session_store(settings.sessions)
+    await store.open()
+    await store.aclose()
+    if settings.classifier == "triton":
+        classifier = _classifier(settings, read_manifest(settings.model_repository), Metrics())
+        try:
+            await classifier.open()
+        finally:
+            await classifier.aclose()
+
+
+def _classifier(settings: Settings, manifest: Manifest, metrics: Metrics) -> EmotionClassifier:
+    """Return the engine that detects emotions; raises ArtifactError."""
+    if settings.classifier == "triton":
+        from .engines.triton_classifier import TritonClassifier  # noqa: PLC0415  # only who uses gRPC waits for its import
+
+        return TritonClassifier(manifest, addresses=settings.triton_urls, max_queued_texts=settings.max_queued_texts, metrics=metrics)
+    return load_embedded(manifest, settings, metrics)
 
 
 def _generators(settings: Settings) -> tuple[ReplyGenerator, ...]:

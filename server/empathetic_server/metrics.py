@@ -46,6 +46,9 @@ class Metrics:
             registry=self.registry,
         )
         self.classified_texts = Counter("empathetic_classified_texts_total", "Texts classified.", registry=self.registry)
+        self.triton_ready = Gauge(
+            "empathetic_triton_ready", "Whether a Triton serves this server's model: 1 or 0.", ["address"], registry=self.registry
+        )
         self.http_requests = Counter("empathetic_http_requests_total", "Requests answered.", ["route", "status"], registry=self.registry)
         self.http_seconds = Histogram(
             "empathetic_http_request_seconds", "Time from request to answer.", ["route"], buckets=_SECONDS, registry=self.registry

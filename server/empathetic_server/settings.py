@@ -20,7 +20,10 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    classifier: Literal["embedded"] = Field(default="embedded", description="engine that detects emotions")
+    classifier: Literal["embedded", "triton"] = Field(default="embedded", description="engine that detects emotions")
+    triton_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1:8001",), min_length=1, description="HOST:PORT of each Triton's gRPC, divided by commas"
+    )
     model_repository: Path = Field(default=Path("model_repository"), description="directory that holds emotion_classifier/")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="cores that the classifier computes on (default: all)"
@@ -56,10 +59,18 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "triton_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("triton_urls")
+    @classmethod
+    def _check_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not re.fullmatch(r"[^/\s]+:\d{1,5}", address):
+                raise ValueError(f"{address!r} must be like 127.0.0.1:8001")
+        return value
 
     @field_validator("allowed_origins")
     @classmethod
@@ -74,6 +85,7 @@ def settings_table() -> str:
     """Return the settings as the Markdown table of the README."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default_factory is not None or field.default == () else f"`{field.default}`"
+        value = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = "" if field.default_factory is not None or value == "" else f"`{value}`"
         lines.append(f"| `EMPATHETIC_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from empathetic_server.engines.embedded_classifier import EmbeddedClassifier
+from empathetic_server.engines.manifest import read_manifest
 from empathetic_server.engines.protocols import EmotionClassifier
+from empathetic_server.engines.triton_classifier import TritonClassifier
 from empathetic_server.errors import BackendUnavailable
+from empathetic_server.metrics import Metrics
 
 from tests.server.conftest import FakeClassifier, engine_arguments
+from tests.tritons import Triton, one_loop, tiny_repository, tritonserver  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.anyio
 TEXTS = ("w1", "w2 w3 w4", "w5 " * 20, "w6 w7", "nothing known")
 
 
-@pytest.fixture(params=["fake", "embedded"])
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """A real Triton on the artifact that the embedded engine loads."""
+    with tritonserver(tiny_repository(tmp_path_factory.mktemp("triton")), tmp_path_factory.mktemp("log") / "triton.log") as started:
+        yield started
+
+
+@pytest.fixture(params=["fake", "embedded", pytest.param("triton", marks=pytest.mark.slow)])
 async def engine(request: pytest.FixtureRequest, repository: Path) -> AsyncIterator[EmotionClassifier]:
-    built: EmotionClassifier = FakeClassifier() if request.param == "fake" else EmbeddedClassifier(**engine_arguments(repository))
+    built: EmotionClassifier
+    if request.param == "fake":
+        built = FakeClassifier()
+    elif request.param == "embedded":
+        built = EmbeddedClassifier(**engine_arguments(repository))
+    else:
+        addresses = [request.getfixturevalue("triton").grpc]
+        built = TritonClassifier(read_manifest(repository), addresses=addresses, max_queued_texts=100, metrics=Metrics())
+    await built.open()
+    assert built.name == request.param
+    assert built.model_version
     yield built
     await built.aclose()
 

@@ -27,11 +27,15 @@ class FakeClassifier:
     name = "fake"
     labels = LABELS
     thresholds = (0.5,) * len(LABELS)
+    model_version = "7-fake"
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
         self.priorities: list[Priority] = []
         self.closed = False
+
+    async def open(self) -> None:
+        pass
 
     async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
         if self.closed:
@@ -99,6 +103,6 @@ async def serving(**kwargs: Any) -> AsyncIterator[httpx2.AsyncClient]:
             yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

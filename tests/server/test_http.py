@@ -47,6 +47,7 @@ async def test_one_text_is_answered_as_the_contract_says() -> None:
         "truncated": False,
     }
     assert response.headers["server-timing"] == "tokenize;dur=0.100, queue;dur=0.200, compute;dur=0.300"
+    assert response.headers["x-model-version"] == "7-fake"
 
 
 async def test_threshold_top_k_and_scores_are_honoured() -> None:

@@ -65,6 +65,7 @@ class EmbeddedClassifier:
     def __init__(self, manifest: Manifest, *, threads: int, max_batch_tokens: int, max_queued_texts: int, metrics: Metrics) -> None:
         self.labels = manifest.labels
         self.thresholds = manifest.thresholds
+        self.model_version = manifest.model_version
         self._pad_id = manifest.pad_id
         self._metrics = metrics
         self._tokenizer = WindowTokenizer(manifest)
@@ -76,6 +77,9 @@ class EmbeddedClassifier:
         self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
         self._closed = False
         self._compute.start()
+
+    async def open(self) -> None:
+        """Do nothing: it is in this process."""
 
     async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
         """Score texts; see `EmotionClassifier`."""

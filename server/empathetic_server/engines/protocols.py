@@ -52,6 +52,17 @@ class EmotionClassifier(Protocol):
     def thresholds(self) -> tuple[float, ...]:
         """Lowest probability at which each label counts, fitted at training."""
 
+    @property
+    def model_version(self) -> str:
+        """The model's version and the first digits of its SHA-256, such as `1-515018f6fea1`."""
+
+    async def open(self) -> None:
+        """Connect; comes before all else. An engine that is away is no error: it may come.
+
+        Raises:
+            StartupError: the engine serves something else than it should.
+        """
+
     async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
         """Score texts; the answer for a text does not depend on the others.
 

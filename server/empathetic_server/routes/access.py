@@ -129,7 +129,7 @@ def install(app: FastAPI, access: Access) -> None:
             allow_origins=access.origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Retry-After", "Server-Timing"],
+            expose_headers=["X-Request-Id", "X-Model-Version", "Retry-After", "Server-Timing"],
         )
     app.add_middleware(OriginCheck, access=access)
 

@@ -38,7 +38,8 @@ def emotions_router(classifier: EmotionClassifier) -> APIRouter:
                 timeout_s=(asked.timeout_ms or DEFAULT_TIMEOUT_MS) / 1000,
             ),
         )
-        return json_response(encode(found, classifier, asked), headers={"server-timing": _server_timing(found)})
+        headers = {"server-timing": _server_timing(found), "x-model-version": classifier.model_version}
+        return json_response(encode(found, classifier, asked), headers=headers)
 
     return router
 
