@@ -9,10 +9,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from empathetic_export import triton_repository
@@ -105,10 +106,10 @@ def tiny_repository(folder: Path) -> Path:
 
 
 @contextmanager
-def launched(repository: Path, log: Path, *, ports: list[int] | None = None) -> Iterator[Triton]:
+def launched(repository: Path, log: Path, *, ports: list[int] | None = None, flags: Sequence[str] = ()) -> Iterator[Triton]:
     """Start Triton as `make triton` does, without waiting for it."""
     http, grpc, metrics = ports or free_ports(3)
-    flags = [f"--model-repository={repository}", f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
+    flags = [*flags, f"--model-repository={repository}", f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"]
     with (
         log.open("ab") as output,
         subprocess.Popen([python(), str(ROOT / "deploy" / "run_triton.py"), *flags], stdout=output, stderr=output) as process,
@@ -121,9 +122,9 @@ def launched(repository: Path, log: Path, *, ports: list[int] | None = None) -> 
 
 
 @contextmanager
-def tritonserver(repository: Path, log: Path, *, ports: list[int] | None = None) -> Iterator[Triton]:
+def tritonserver(repository: Path, log: Path, **options: Any) -> Iterator[Triton]:
     """Start Triton and wait until it is ready."""
-    with launched(repository, log, ports=ports) as triton:
+    with launched(repository, log, **options) as triton:
         deadline = time.monotonic() + 60
         while not triton.is_ready():
             assert triton.process.poll() is None, log.read_text()

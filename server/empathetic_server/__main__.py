@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,11 +16,9 @@ from pydantic import ValidationError
 from .app import create_app, try_services
 from .errors import StartupError
 from .http_protocol import DeadlineProtocol
+from .logs import configure_logging
 from .routes.chat_schemas import MAX_FRAME_BYTES
 from .settings import Settings
-
-# At lower levels these libraries log what people write.
-_TALKATIVE = ("openai", "httpx2", "httpcore2", "websockets", "uvicorn")
 
 
 class Server(uvicorn.Server):
@@ -90,9 +87,7 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Exits with 2 when the settings or the model are wrong."""
     try:
         settings = Settings()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        for name in _TALKATIVE:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        configure_logging(settings.log_level, settings.log_format)
         server = Server(configure(create_app(settings), settings), partial(try_services, settings))
         # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

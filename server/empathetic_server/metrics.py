@@ -46,6 +46,12 @@ class Metrics:
             registry=self.registry,
         )
         self.classified_texts = Counter("empathetic_classified_texts_total", "Texts classified.", registry=self.registry)
+        self.engine_ready = Gauge(
+            "empathetic_engine_ready",
+            "Whether a part of the server can work now, as /readyz says: 1 or 0.",
+            ["part", "engine"],
+            registry=self.registry,
+        )
         self.triton_ready = Gauge(
             "empathetic_triton_ready", "Whether a Triton serves this server's model: 1 or 0.", ["address"], registry=self.registry
         )
@@ -62,6 +68,22 @@ class Metrics:
         )
         self.degraded = Counter(
             "empathetic_degraded_total", "Times that a part failed and a turn went on without it.", ["part"], registry=self.registry
+        )
+        self.generator_replies = Counter(
+            "empathetic_generator_replies_total",
+            "Replies that a generator was asked for, by how they came out: done, stopped, failed or guarded.",
+            ["generator", "outcome"],
+            registry=self.registry,
+        )
+        self.generator_seconds = Histogram(
+            "empathetic_generator_seconds",
+            "Time of a generator's reply: to its first piece, and to its end.",
+            ["generator", "until"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.generated_tokens = Counter(
+            "empathetic_generated_tokens_total", "Tokens of replies, by the generator's own count.", ["generator"], registry=self.registry
         )
         self.safety_seconds = Histogram(
             "empathetic_safety_seconds", "Time of a crisis check, without the classifier.", buckets=_SECONDS, registry=self.registry

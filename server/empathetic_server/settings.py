@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     locale: Locale = Field(default="international", description="whose crisis contacts are named: us, gb, ie, ca, au, in or international")
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
+    log_format: Literal["text", "json"] = Field(default="text", description="how a line of the log looks: text or json")
 
     @field_validator("allowed_origins", "triton_urls", mode="before")
     @classmethod

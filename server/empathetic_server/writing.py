@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from .engines.protocols import GenerationRequest, ReplyGenerator, Sampling
 from .engines.written_generator import WrittenGenerator
@@ -67,6 +68,38 @@ class Ending:
     reply_tokens: int
 
 
+@dataclass(slots=True)
+class _Writing:
+    """What one generator has done so far; whoever lets go of it before its end has stopped it."""
+
+    generator: ReplyGenerator
+    metrics: Metrics
+    raw: list[str] = field(default_factory=list)
+    outcome: Literal["done", "stopped", "failed", "guarded"] = "stopped"
+    started: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> _Writing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._observe("end")
+        self.metrics.generator_replies.labels(self.generator.name, self.outcome).inc()
+        self.metrics.generated_tokens.labels(self.generator.name).inc(self.count_tokens())
+
+    def add(self, text: str) -> str:
+        """Take a piece over, made readable."""
+        if not self.raw:
+            self._observe("first piece")
+        self.raw.append(readable(text))
+        return self.raw[-1]
+
+    def count_tokens(self) -> int:
+        return self.generator.count_tokens("".join(self.raw))
+
+    def _observe(self, until: str) -> None:
+        self.metrics.generator_seconds.labels(self.generator.name, until).observe(time.perf_counter() - self.started)
+
+
 class ReplyWriter:
     """Writes with the first generator that can.
 
@@ -111,37 +144,39 @@ class ReplyWriter:
         cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
         reason: FinishReason = "fallback" if generator is self._written else "stop"
         guard = OutputGuard()
-        raw: list[str] = []
         shown = False
-        try:
-            chunks = until(task.stop.wait(), generator.stream(GenerationRequest(prompt, sampling, task.plan)))
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    raw.append(readable(chunk.text))
-                    if piece := guard.feed(cleaner.feed(raw[-1])):
-                        shown = True
-                        yield piece
-                    if chunk.finish_reason == "length":
-                        reason = "length"
-                    if cleaner.ended or guard.code:
-                        break
-            if task.stop.is_set():
-                reason, last = "stopped", ""
-            else:
-                last = guard.feed(cleaner.finish("length" if reason == "length" else "stop")) + guard.finish()
-        except BackendError as exc:
-            logger.warning("generator %s failed: %s", generator.name, exc.message)
-            if not shown:
-                return
-            last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
-        if guard.code is not None:
-            self._metrics.guarded_replies.labels(guard.code).inc()
-            logger.warning("generator %s was about to say something harmful: %s", generator.name, guard.code)
-            if not (shown or last):
-                return
-            last, reason = last + _GUARDED_CLOSING, "fallback"
-        if last:
-            yield last
-        if shown or last or reason == "stopped":
-            prompt_tokens = sum(generator.count_tokens(part.text) for part in prompt)
-            yield Ending(reason, prompt_tokens, generator.count_tokens("".join(raw)))
+        with _Writing(generator, self._metrics) as writing:
+            try:
+                chunks = until(task.stop.wait(), generator.stream(GenerationRequest(prompt, sampling, task.plan)))
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        if piece := guard.feed(cleaner.feed(writing.add(chunk.text))):
+                            shown = True
+                            yield piece
+                        if chunk.finish_reason == "length":
+                            reason = "length"
+                        if cleaner.ended or guard.code:
+                            break
+                if task.stop.is_set():
+                    reason, last = "stopped", ""
+                else:
+                    last = guard.feed(cleaner.finish("length" if reason == "length" else "stop")) + guard.finish()
+                    writing.outcome = "done"
+            except BackendError as exc:
+                writing.outcome = "failed"
+                logger.warning("generator %s failed: %s", generator.name, exc.message)
+                if not shown:
+                    return
+                last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
+            if guard.code is not None:
+                writing.outcome = "guarded"
+                self._metrics.guarded_replies.labels(guard.code).inc()
+                logger.warning("generator %s was about to say something harmful: %s", generator.name, guard.code)
+                if not (shown or last):
+                    return
+                last, reason = last + _GUARDED_CLOSING, "fallback"
+            if last:
+                yield last
+            if shown or last or reason == "stopped":
+                prompt_tokens = sum(generator.count_tokens(part.text) for part in prompt)
+                yield Ending(reason, prompt_tokens, writing.count_tokens())

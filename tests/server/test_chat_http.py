@@ -95,6 +95,7 @@ async def test_without_classifier_emotion_is_null_and_its_event_left_out() -> No
     assert "emotion" not in [frame["type"] for frame in streamed]
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert 'empathetic_degraded_total{part="classifier"} 2.0' in metrics
+    assert 'empathetic_engine_ready{engine="fake",part="classifier"} 0.0' in metrics
 
 
 @pytest.mark.parametrize(
@@ -115,10 +116,16 @@ async def test_written_words_answer_when_the_generator_does_not(generator: FakeG
 
 
 async def test_the_next_generator_answers_when_the_first_cannot() -> None:
-    down, up = FakeGenerator(failures={0: BackendUnavailable("down")}), FakeGenerator()
+    down, up = FakeGenerator(failures={0: BackendUnavailable("down")}, name="first"), FakeGenerator(name="second")
     async with running(generators=[down, up]) as at:
         answer = await say(at, "I had a terrible day")
+        metrics = (await at.http.get("/metrics")).text
     assert (answer["finish_reason"], answer["reply"]) == ("stop", SPOKEN)
+    assert 'empathetic_generator_replies_total{generator="first",outcome="failed"} 1.0' in metrics
+    assert 'empathetic_generator_replies_total{generator="second",outcome="done"} 1.0' in metrics
+    assert f'empathetic_generated_tokens_total{{generator="second"}} {float(len(SPOKEN.split()))}' in metrics
+    assert 'empathetic_generator_seconds_count{generator="second",until="first piece"} 1.0' in metrics
+    assert 'empathetic_engine_ready{engine="first",part="generator"} 1.0' in metrics
 
 
 async def test_a_generator_that_dies_in_the_middle_leaves_whole_sentences_that_equal_what_is_stored() -> None:

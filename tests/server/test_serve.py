@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 def start(root: Path, **settings: str) -> subprocess.Popen[str]:
     defaults = {"EMPATHETIC_PORT": "0", "EMPATHETIC_PAGE": "false", "EMPATHETIC_SESSIONS": "memory://"}
+    defaults["EMPATHETIC_LOG_LEVEL"] = "warning"  # nobody empties the pipe while the server runs
     environment = {**os.environ, "PYTHONPATH": str(root / "server"), **defaults, **settings}
     command = [sys.executable, "-m", "empathetic_server"]
     return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -176,6 +176,20 @@ async def test_what_a_client_leaves_is_dropped_in_triton(tiny: Path, triton: Tri
     assert triton.counts("nv_inference_request_failure", model="emotion_classifier", reason="CANCELED") > before
 
 
+async def test_a_requests_id_is_in_tritons_log_and_its_text_is_not(tiny: Path, tmp_path: Path) -> None:
+    settings = Settings(port=0, page=False, sessions="memory://", classifier="triton", model_repository=tiny)
+    with tritonserver(tiny, tmp_path / "log", flags=["--log-verbose=1"]) as triton:
+        settings = settings.model_copy(update={"triton_urls": (triton.grpc,)})
+        async with running(settings=settings, classifier=None) as at:
+            answer = await at.http.post("/v1/emotions", json={"input": "w1 w2"}, headers={"x-request-id": "followed-through"})
+            chat = await at.http.post("/v1/chat", json={"message": "w3"}, headers={"x-request-id": "followed-in-chat"})
+    assert (answer.status_code, chat.json()["emotion"] is not None) == (200, True)
+    log = triton.log.read_text()
+    assert "followed-through" in log
+    assert "followed-in-chat" in log
+    assert "w1 w2" not in log
+
+
 # --- the text model
 
 

@@ -21,6 +21,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from .. import logs
 from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, InternalError, Overloaded
 from ..metrics import Metrics
 from .manifest import MODEL_NAME, Manifest
@@ -229,6 +230,7 @@ class TritonClassifier:
                 inputs,
                 str(self._manifest.version),
                 outputs=[InferRequestedOutput("logits"), InferRequestedOutput("embedding")],
+                request_id=logs.request_id.get(),
                 priority=_PRIORITIES[priority],
                 timeout=round(remaining_s * 1e6),
                 client_timeout=remaining_s,

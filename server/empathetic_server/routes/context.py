@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .. import logs
 from ..errors import EmpatheticError, InternalError, MalformedRequest, MethodNotAllowed, NotFound, TooLarge
 from ..metrics import Metrics
 
@@ -34,6 +35,7 @@ BODY_SECONDS = 20.0
 # A reader that takes nothing for so long is not reading.
 SEND_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROBES = {"/livez", "/readyz", "/metrics"}
 
 
 class SlowReader(Exception):
@@ -53,8 +55,9 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = new_request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        serving = logs.request_id.set(request_id)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -67,12 +70,12 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            logger.debug("request %s: the client left", request_id)
+            pass  # nobody is left to be told; the status below says it
         except SlowReader:
-            logger.info("request %s: the client reads too slowly; its answer was cut off", request_id)
+            logger.info("the client reads too slowly; its answer was cut off")
             raise  # the answer has begun: only closing the connection can tell the client
         except Exception:
-            logger.exception("request %s failed", request_id)
+            logger.exception("a request failed")
             if status:
                 raise  # the answer has begun: only closing the connection can tell the client
             await error_response(InternalError("an internal error; the log has it under this request id"), request_id)(
@@ -81,9 +84,15 @@ class RequestContext:
         finally:
             # A path that no route owns must not become a label value: anybody could fill the registry.
             route = getattr(scope.get("route"), "path", "unmatched")
-            # 499 is nginx's status for a client that left before the answer.
-            self._metrics.http_requests.labels(route, str(status or 499)).inc()
-            self._metrics.http_seconds.labels(route).observe(time.perf_counter() - started)
+            status = status or 499  # nginx's, for a client that left before the answer
+            seconds = time.perf_counter() - started
+            self._metrics.http_requests.labels(route, str(status)).inc()
+            self._metrics.http_seconds.labels(route).observe(seconds)
+            # The route and not the path, which may hold a session's id; probes come every few seconds and would bury the rest.
+            level = logging.DEBUG if route in _PROBES else logging.INFO
+            answered = logs.fields(method=scope["method"], route=route, status=status, ms=round(1000 * seconds, 1))
+            logger.log(level, "answered", extra=answered)
+            logs.request_id.reset(serving)
 
 
 def install(app: FastAPI, metrics: Metrics) -> None:
@@ -173,7 +182,7 @@ def error_response(error: EmpatheticError, request_id: str) -> Response:
     return json_response(error.body(request_id), error.status, headers)
 
 
-def _request_id(scope: Scope) -> str:
+def new_request_id(scope: Scope) -> str:
     """Take the client's X-Request-Id when it is harmless in a log line, or make one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):

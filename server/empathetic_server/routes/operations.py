@@ -25,17 +25,20 @@ def operations_router(
     async def livez() -> Response:
         return json_response({"status": "ok"})
 
-    @router.get("/readyz", summary="The server takes work", response_class=Response)
-    async def readyz() -> Response:
+    async def ask_engines() -> dict[str, dict[str, str | bool]]:
         # The written replies stand behind every generator; alone, they are the generator.
-        generator = {"name": "written", "ready": True}
+        generator: dict[str, str | bool] = {"name": "written", "ready": True}
         if generators:
             generator = {"name": generators[0].name, "ready": await generators[0].ready()}
-        engines = {
+        return {
             "classifier": {"name": classifier.name, "ready": classifier.ready()},
             "generator": generator,
             "sessions": {"name": live.chat.store_name, "ready": await live.chat.ready()},
         }
+
+    @router.get("/readyz", summary="The server takes work", response_class=Response)
+    async def readyz() -> Response:
+        engines = await ask_engines()
         all_ready = all(engine["ready"] for engine in engines.values())
         status = "draining" if live.is_draining else ("ready" if all_ready else "degraded")
         unusable = status == "draining" or not engines["sessions"]["ready"]
@@ -49,6 +52,8 @@ def operations_router(
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics_text() -> Response:
+        for part, engine in (await ask_engines()).items():
+            metrics.engine_ready.labels(part, engine["name"]).set(bool(engine["ready"]))
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import time
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter
 
-from .. import persona
+from .. import logs, persona
 from ..chat import Edit, Regenerate, Request, Say
 from ..errors import EmpatheticError, InternalError, InvalidRequest, MalformedRequest, Unauthenticated
 from ..frames import Frame, Listener, LiveSession
@@ -30,7 +30,7 @@ from .chat_schemas import (
     RegenerateFrame,
     StopFrame,
 )
-from .context import SEND_SECONDS
+from .context import SEND_SECONDS, new_request_id
 from .decoding import decode_frame
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,15 @@ def websocket_router(live: LiveSessions, access: Access) -> APIRouter:
 
     @router.websocket("/v1/chat/ws")
     async def chat_socket(websocket: WebSocket) -> None:
-        request_id = uuid.uuid4().hex
+        started = time.perf_counter()
+        request_id = new_request_id(websocket.scope)
+        serving = logs.request_id.set(request_id)
         await websocket.accept(headers=[(b"x-request-id", request_id.encode())])
-        await _Connection(websocket, live, access, request_id).run()
+        try:
+            await _Connection(websocket, live, access, request_id).run()
+        finally:
+            logger.info("a connection ended", extra=logs.fields(seconds=round(time.perf_counter() - started, 1)))
+            logs.request_id.reset(serving)
 
     return router
 
@@ -93,7 +99,7 @@ class _Connection:
                 task.cancel()
             for outcome in await asyncio.gather(reading, writing, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, _Left):
-                    logger.error("connection %s failed", self._request_id, exc_info=outcome)
+                    logger.error("a connection failed", exc_info=outcome)
 
     async def _welcome(self) -> tuple[LiveSession, Listener]:
         """Wait for a valid hello and join its session; raises asyncio.TimeoutError when none comes."""
@@ -147,7 +153,7 @@ class _Connection:
             except _Left:
                 raise
             except Exception:  # a defect of ours ends no conversation
-                logger.exception("a frame of connection %s failed", self._request_id)
+                logger.exception("a frame failed")
                 listener.put(self._error(InternalError("an internal error; the log has it under this request id")))
 
     async def _begin(self, session: LiveSession, request: Request) -> None:
@@ -203,7 +209,7 @@ class _Connection:
             with anyio.move_on_after(_CLOSE_SECONDS):  # a slow reader does not take this frame either
                 await self._websocket.close(code, reason)
         except (RuntimeError, WebSocketDisconnect):
-            logger.debug("connection %s was closed already", self._request_id)
+            logger.debug("the connection was closed already")
 
     def _error(self, error: EmpatheticError) -> str:
         return orjson.dumps({"type": "error", **error.body(self._request_id)}).decode()
