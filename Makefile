@@ -73,8 +73,8 @@ train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
 crisis: $(train_ready) ## train the crisis head of the exported classifier: EMPATHETIC_DATA=DIR
 	$(train_env)/bin/python -m empathetic_train crisis --data $(EMPATHETIC_DATA)
 
-export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR
-	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA))
+export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR VERSION=N
+	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA)) $(if $(VERSION),--model-version $(VERSION))
 
 bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))

@@ -32,6 +32,7 @@ class TritonConfig:
         max_queue_delay_us: longest time that a request waits for others, in microseconds.
         max_queue_size: requests of one priority that may wait; more are refused.
         instances: copies of the model per device; KIND_AUTO takes the GPUs, or the CPU where there is none.
+        profiles: optimization profiles of a TensorRT plan; Triton uses the first alone unless it is told of the others.
         warmup_lengths: sequence lengths that are run once before the model is ready.
         versions: newest versions that stay loaded, so that an update fails no running request.
         parameters: what the model, or who asks for its configuration, is told besides.
@@ -46,6 +47,7 @@ class TritonConfig:
     max_queue_delay_us: int = 2000
     max_queue_size: int = 1024
     instances: int = 1
+    profiles: int = 0
     warmup_lengths: tuple[int, ...] = ()
     versions: int = 2
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class TritonConfig:
             f"    max_queue_size: {self.max_queue_size}\n"
             "  }\n"
             "}",
-            f"instance_group {{\n  count: {self.instances}\n  kind: KIND_AUTO\n}}",
+            f"instance_group {{\n  count: {self.instances}\n  kind: KIND_AUTO\n{self._profiles()}}}",
             f"version_policy {{\n  latest {{\n    num_versions: {self.versions}\n  }}\n}}",
             *(
                 f"parameters {{\n  key: {_quote(key)}\n  value {{\n    string_value: {_quote(value)}\n  }}\n}}"
@@ -81,6 +83,9 @@ class TritonConfig:
             *(self._warmup(length) for length in self.warmup_lengths),
         ]
         return "\n".join(blocks) + "\n"
+
+    def _profiles(self) -> str:
+        return f"  profile: [{', '.join(_quote(str(number)) for number in range(self.profiles))}]\n" if self.profiles else ""
 
     def _warmup(self, length: int) -> str:
         """Zeros are valid ids; under a mask of zeros the pooled vector is not a number, which nobody reads."""

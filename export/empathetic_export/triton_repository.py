@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from .to_tensorrt import shapes
 from .triton_config import Backend, Tensor, TritonConfig
 
 CLASSIFIER, TEXT = "emotion_classifier", "emotion_text"
@@ -41,6 +42,7 @@ def write_classifier(directory: Path, *, labels: int, hidden_size: int, max_leng
             backend=backend,
             inputs=INPUTS,
             outputs=outputs(labels, hidden_size),
+            profiles=len(shapes(max_length)) if backend == "tensorrt" else 0,
             warmup_lengths=tuple(length for length in _WARMUP_LENGTHS if length <= max_length),
             parameters={f"model_sha256.{version.name}": file_sha256(version / "model.onnx") for version in versions},
         )

@@ -14,6 +14,7 @@ from empathetic_export import artifact, pipeline
 from empathetic_export.checkpoint import read_checkpoint
 from empathetic_export.errors import ExportError, ParityError
 from empathetic_export.parity import TOLERANCES, Tolerance
+from empathetic_export.to_tensorrt import shapes
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
@@ -90,6 +91,8 @@ def test_every_written_configuration_is_one_that_triton_parses(checkpoint_of, da
     for path in directory.rglob("*.pbtxt"):
         parsed = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         found[path.stem] = (parsed.backend, parsed.default_model_filename)
+        profiles = len(shapes(MAX_LENGTH)) if parsed.backend == "tensorrt" else 0
+        assert list(parsed.instance_group[0].profile) == [str(number) for number in range(profiles)]
         assert parsed.parameters["model_sha256.1"].string_value == manifest["files"]["1/model.onnx"]
     assert found == expected
     assert (directory / "1" / "build_plan.sh").exists() == tensorrt
