@@ -84,7 +84,7 @@ bench: $(server_ready) $(train_ready) ## measure the classifier and render the R
 lock: ## renew the locks in requirements/ (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server -o requirements/server.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra server --extra bench \
-	  --group test --group browser --group lint -o requirements/test.txt
+	  --group test --group browser --group lint --group containers -o requirements/test.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra triton -o requirements/triton.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
 	  --group test --group lint -o requirements/train.txt
