@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.packaging.dockerfiles import Instruction, Stage, sent_files
 _BASE_PATH = f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # How this machine's pip reaches its registry; everything else of the environment stays outside, as it does with Docker.
 _PIP = {key: value for key, value in os.environ.items() if key.startswith("PIP_") or key.endswith("_proxy")}
+_UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 
 _ENTER = """
 set -eu
@@ -35,7 +37,7 @@ mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 if [ -n "$cache" ]; then mount --bind "$cache" "$root/root/.cache/pip"; fi
 if [ -n "$data" ]; then
-  mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+  mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs "$root/tmp"
   mount --bind "$data" "$root/data"
   mount -o remount,ro,bind "$root$python"
   mount -o remount,ro,bind "$root"
@@ -58,8 +60,9 @@ def require_namespaces() -> None:
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "chroot"))):
         pytest.skip("needs root, and unshare, nsenter and setpriv of util-linux: mounts and users are as in a container")
     if sys.base_prefix == "/usr":
-        pytest.skip("needs a Python apart from the system's, as pyenv, uv and Python's images have: what is installed into it must not reach this machine")
-    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a Python apart from the system's: the stages that install into it write to a layer above it")
+    trial = [*_UNSHARE, "--net", "true"]
+    if subprocess.run(trial, check=False, capture_output=True).returncode:
         pytest.skip("this machine does not allow namespaces")
 
 
@@ -82,12 +85,12 @@ class Image:
         places = [str(self.root), sys.base_prefix, str(self.folder), str(cache or ""), str(data or "")]
         return ["sh", "-c", _ENTER, "sh", *places]
 
-    def as_user(self, command: list[str], **environment: str) -> list[str]:
+    def as_user(self, command: list[str]) -> list[str]:
         """Return how a command runs inside: as the image's user, without a capability, with the image's environment."""
         user, group = self.user.split(":")
-        dropped = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-        assigned = [f"{key}={value}" for key, value in {**self.environment, **environment}.items()]
-        return [*dropped, "env", "-i", "-C", self.workdir, *assigned, *command]
+        dropped = [f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        assigned = [f"{key}={value}" for key, value in self.environment.items()]
+        return ["setpriv", *dropped, "env", "-i", "-C", self.workdir, *assigned, *command]
 
 
 @dataclass
@@ -100,8 +103,7 @@ class Container:
     @property
     def first(self) -> int:
         """The process that is number 1 inside."""
-        pid = self.process.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        return int(_children(self.process))
 
     def execute(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
@@ -156,15 +158,22 @@ def build(root: Path, stages: dict[str, Stage], target: str, folder: Path) -> Im
 @contextmanager
 def running(image: Image, stage: Stage, data: Path) -> Iterator[Container]:
     """Start an image's command as process 1, read-only, in a network of its own with a loopback alone."""
-    namespaces = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
     # The network's loopback comes up first: as with Docker, the command finds it there.
     up = ["sh", "-c", f'{sys.executable} -c "{_LOOPBACK_UP}" && exec "$@"', "sh"]
-    command = [*namespaces, *up, *image.entering(data=data), *image.as_user(stage.last("CMD").words)]
+    command = [*_UNSHARE, "--net", *up, *image.entering(data=data), *image.as_user(stage.last("CMD").words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield Container(image, process)
         finally:
-            process.kill()  # and with it, --kill-child, all that runs inside
+            for pid in _children(process).split():
+                os.kill(int(pid), signal.SIGKILL)  # the first process, and with it all others of its namespace
+            process.wait(10)
+
+
+def _children(process: subprocess.Popen[str]) -> str:
+    """Return the process ids below `unshare`: one, or none when it has ended."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return children.read_text() if process.poll() is None else ""
 
 
 def _lay_out_base(image: Image) -> None:
@@ -204,10 +213,11 @@ def _run(instruction: Instruction, image: Image) -> None:
     cache = None
     if mount := instruction.flags.get("mount"):
         assert mount == "type=cache,target=/root/.cache/pip", mount
-        cache = Path(subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip())
+        asked = [sys.executable, "-m", "pip", "cache", "dir"]
+        cache = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
         cache.mkdir(parents=True, exist_ok=True)
     assigned = [f"{key}={value}" for key, value in {"HOME": "/root", **_PIP, **image.environment}.items()]
     inside = ["env", "-i", "-C", image.workdir, *assigned, "sh", "-c", instruction.text]
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *image.entering(cache=cache), *inside]
+    command = [*_UNSHARE, *image.entering(cache=cache), *inside]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=540)
     assert done.returncode == 0, f"RUN {instruction.text}\n{done.stdout}"
