@@ -55,6 +55,7 @@ test-fast: $(server_ready) $(test_ready) $(triton_ready) ## run the quick tests 
 test-deps: ## install what the tests need from the system, as root on Debian or Ubuntu: Chromium
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null)
 
+# compose.cpu.yaml: the schema knows no merge tags, so what they reset counts as null.
 lint: $(test_ready) $(train_ready) ## check style, types, import rules, the Dockerfile and the compose files
 	$(test_env)/bin/ruff check .
 	$(test_env)/bin/ruff format --check .
@@ -63,7 +64,6 @@ lint: $(test_ready) $(train_ready) ## check style, types, import rules, the Dock
 	$(test_env)/bin/lint-imports
 	$(test_env)/bin/hadolint Dockerfile
 	$(test_env)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
-	@# the schema knows no merge tags: what they reset counts as null
 	sed 's/ !reset / /' deploy/compose.cpu.yaml | $(test_env)/bin/check-jsonschema --builtin-schema vendor.compose-spec --default-filetype yaml -
 
 fmt: $(test_ready) ## format the code and sort the imports
