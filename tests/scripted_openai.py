@@ -53,6 +53,7 @@ class ScriptedOpenAI:
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
+    model: dict[str, Any] = field(default_factory=lambda: {"id": "scripted", "object": "model", "created": 0, "owned_by": "x"})
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -73,9 +74,7 @@ class ScriptedOpenAI:
         exchange = Exchange(body, writer, asyncio.Event())
         if method == "GET" and path.endswith("/models"):
             await exchange.head(kind="application/json")
-            await exchange.write(
-                json.dumps({"object": "list", "data": [{"id": "scripted", "object": "model", "created": 0, "owned_by": "x"}]})
-            )
+            await exchange.write(json.dumps({"object": "list", "data": [self.model]}))
             return
         self.asked.append(body)
         self.exchanges.append(exchange)

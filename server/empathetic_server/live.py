@@ -94,11 +94,15 @@ class LiveSessions:
     async def converse(
         self, messages: Sequence[Message], *, reply_id: str, stop: asyncio.Event, sampling: Sampling
     ) -> AsyncGenerator[Answering, None]:
-        """Answer a conversation that is not kept here; raises as `begin`, before the first event."""
+        """Answer a conversation that is not kept here; raises as `begin`, before the first piece of the reply.
+
+        There are no written words behind the generators: who asks for a model's completion can ask again, or ask another one.
+        """
         self._admit(messages)
         self._unkept += 1
         try:
-            async with aclosing(self.chat.responder.respond(messages, reply_id=reply_id, stop=stop, sampling=sampling)) as answering:
+            respond = self.chat.responder.respond
+            async with aclosing(respond(messages, reply_id=reply_id, stop=stop, sampling=sampling, has_fallback=False)) as answering:
                 async for happening in answering:
                     if isinstance(happening, Answer):
                         self._metrics.turns.labels(happening.finish_reason).inc()

@@ -111,6 +111,7 @@ class Responder:
         moment: Moment = "ordinary",
         replaced: Sequence[str] = (),
         sampling: Sampling = PERSONA_SAMPLING,
+        has_fallback: bool = True,
     ) -> AsyncGenerator[Answering, None]:
         """Answer the last of the messages, which is the user's.
 
@@ -122,6 +123,11 @@ class Responder:
             moment: what the person just did besides telling.
             replaced: replies that this one stands in for, and should not repeat.
             sampling: how tokens are drawn.
+            has_fallback: whether written words answer when no generator does.
+
+        Raises:
+            Overloaded: there is no fallback, and the generators take no more work now.
+            BackendUnavailable: there is no fallback, and no generator answers.
         """
         progress = _Progress()
         message = messages[-1]
@@ -142,7 +148,7 @@ class Responder:
         plan = replace(_plan(messages, emotion, trajectory, replaced), moment=moment, seed=reply_id)
         if not safety.is_crisis:
             notes = () if safety.level == "none" else (_CONCERN_NOTE,)
-            task = WritingTask(messages, plan, emotion, user_name, notes, sampling, stop)
+            task = WritingTask(messages, plan, emotion, user_name, notes, sampling, stop, has_fallback)
             async with aclosing(self._writer.write(task)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Ending):

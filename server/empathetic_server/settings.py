@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     vllm_url: str | None = Field(default=None, description="base URL of vLLM or another OpenAI-compatible server, ending in /v1")
     vllm_model: str | None = Field(default=None, description="model to ask for there (default: the first that it lists)")
     vllm_api_key: SecretStr | None = Field(default=None, description="key to send there")
-    context_tokens: int = Field(default=4096, ge=1024, description="tokens that a prompt and its reply may have together, with vllm")
+    context_tokens: int | None = Field(
+        default=None, ge=1024, description="tokens that a prompt and its reply may have together, with vllm (default: as many as it says)"
+    )
     responder: Path = Field(default=Path("models/responder/onnx"), description="directory of the embedded generator's model")
     sessions: str = Field(
         default="sqlite:///empathetic-sessions.db", description="where conversations are kept: sqlite:///PATH or memory://"

@@ -15,9 +15,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .engines.protocols import GenerationRequest, ReplyGenerator, Sampling
+from .engines.protocols import GenerationRequest, PromptTooLong, ReplyGenerator, Sampling
 from .engines.written_generator import WrittenGenerator
-from .errors import BackendError
+from .errors import BackendError, BackendUnavailable, Overloaded
 from .events import FinishReason
 from .metrics import Metrics
 from .prompting import build_prompt, name_was_used
@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 _GUARDED_CLOSING = "… sorry, that came out wrong. What would help you most right now?"
 # Of the window, left unused: templates add tokens that no counter sees.
 _TEMPLATE_TOKENS = 32
+# Tries with a prompt that is too long by the engine's count. Each leaves out what the last one was over, and a little more, since the texts
+# that stay may have more tokens than the mean; the second fits but for odd texts.
+_PROMPT_TRIES = 3
+_SHORTENED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class WritingTask:
         notes: what the prompt says besides.
         sampling: how tokens are drawn.
         stop: when set, generation is aborted and the reply is what was shown until then.
+        has_fallback: whether written words answer when no generator does; else its error is raised.
     """
 
     messages: Sequence[Message]
@@ -57,6 +62,7 @@ class WritingTask:
     notes: tuple[str, ...]
     sampling: Sampling
     stop: asyncio.Event
+    has_fallback: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,9 @@ class _Writing:
     def __enter__(self) -> _Writing:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is PromptTooLong:  # it is asked again, with less
+            return
         self._observe("end")
         self.metrics.generator_replies.labels(self.generator.name, self.outcome).inc()
         self.metrics.generated_tokens.labels(self.generator.name).inc(self.count_tokens())
@@ -114,22 +122,50 @@ class ReplyWriter:
         self._metrics = metrics
 
     async def write(self, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
-        """Yield a reply's pieces from the first generator that gives any, then its ending."""
+        """Yield a reply's pieces from the first generator that gives any, then its ending.
+
+        Raises:
+            Overloaded: there is no fallback, and the last generator takes no more work now.
+            BackendUnavailable: there is no fallback, and the last generator is away.
+        """
         for generator in (*self._generators, self._written):
             is_answered = False
-            async with aclosing(self._ask(generator, task)) as pieces:
-                async for piece in pieces:
-                    is_answered = True
-                    yield piece
+            failure: BackendError | None = None
+            try:
+                async with aclosing(self._ask(generator, task)) as pieces:
+                    async for piece in pieces:
+                        is_answered = True
+                        yield piece
+            except BackendError as exc:
+                logger.warning("generator %s failed: %s", generator.name, exc.message)
+                failure = exc
             if is_answered:
                 return
             self._metrics.degraded.labels("generator").inc()
             logger.warning("generator %s gave no usable reply", generator.name)
+            if failure and not task.has_fallback and generator is self._generators[-1]:
+                if isinstance(failure, Overloaded):
+                    raise failure
+                raise BackendUnavailable("no reply can be generated now", retry_after_s=failure.retry_after_s or 1) from failure
 
     async def _ask(self, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
-        """Yield one generator's cleaned pieces and the ending, or nothing when it fails before there was anything to show.
+        """Yield one generator's pieces and the ending; a prompt that is too long by the engine's own count is shortened."""
+        budget = generator.context_tokens - task.sampling.max_tokens - _TEMPLATE_TOKENS
+        for _ in range(_PROMPT_TRIES):
+            try:
+                async with aclosing(self._ask_within(budget, generator, task)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except PromptTooLong as exc:  # nothing has been yielded
+                budget = int(_SHORTENED * budget * exc.room / exc.tokens)
+            else:
+                return
+        raise BackendUnavailable("the prompt does not fit the model's window", retry_after_s=1)
 
-        When it breaks off later, what was shown stands, and the cleaner closes it.
+    async def _ask_within(self, budget: int, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
+        """Yield one generator's cleaned pieces and the ending, or nothing when none is fit to be shown.
+
+        Raises when it fails before there was anything to show. When it breaks off later, what was shown stands, and the cleaner closes it.
         """
         sampling = task.sampling
         prompt = build_prompt(
@@ -138,7 +174,7 @@ class ReplyWriter:
             emotion=task.emotion,
             user_name=task.user_name,
             notes=task.notes,
-            budget=generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS,
+            budget=budget,
             count_tokens=generator.count_tokens,
         )
         cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
@@ -164,9 +200,9 @@ class ReplyWriter:
                     writing.outcome = "done"
             except BackendError as exc:
                 writing.outcome = "failed"
-                logger.warning("generator %s failed: %s", generator.name, exc.message)
                 if not shown:
-                    return
+                    raise
+                logger.warning("generator %s failed: %s", generator.name, exc.message)
                 last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
             if guard.code is not None:
                 writing.outcome = "guarded"

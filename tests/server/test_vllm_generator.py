@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
+import anyio
 import httpx2
 import openai
 import pytest
+from empathetic_server.engines.openai_answers import translated
 from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, Sampling
-from empathetic_server.engines.vllm_generator import VllmGenerator, _translated
+from empathetic_server.engines.vllm_generator import VllmGenerator
 from empathetic_server.errors import BackendError, BackendUnavailable, DeadlineExceeded, EmpatheticError, Overloaded
 from empathetic_server.strategies import ReplyPlan
 
@@ -147,15 +149,75 @@ async def test_a_slow_answer_is_waited_for() -> None:
         await engine.aclose()
 
 
-async def test_a_server_that_is_not_there_is_left_alone_for_a_while_and_is_not_ready() -> None:
+async def test_a_server_that_is_not_there_is_left_alone_and_is_not_ready() -> None:
     async with scripted_openai() as server:
         address = server.url
     engine = generator(address)
-    for _ in range(2):
-        with pytest.raises(BackendUnavailable, match="cannot be reached"):
-            await written(engine)
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        await written(engine)
+    with pytest.raises(BackendUnavailable, match="does not answer"):
+        await written(engine)
     assert not await engine.ready()
     await engine.aclose()
+
+
+async def test_a_server_that_leaves_people_waiting_is_asked_by_one_probe_until_it_answers() -> None:
+    async with scripted_openai(stalls(), refuses(503), answers("ok.")) as server:
+        engine = generator(server.url, first_token_s=1.0)
+        with pytest.raises(DeadlineExceeded):
+            await written(engine)
+        assert not await engine.ready()
+        with pytest.raises(BackendUnavailable, match="does not answer"):
+            await written(engine)
+        with anyio.fail_after(20):
+            while not await engine.ready():  # noqa: ASYNC110  # the probe is a request
+                await asyncio.sleep(0.01)
+        assert (await written(engine))[0] == Chunk("ok.")
+        await engine.aclose()
+    assert [body.get("max_tokens") for body in server.asked] == [50, 1, 1, 50]
+
+
+async def test_a_model_that_is_not_listed_is_named_and_not_asked_for() -> None:
+    async with scripted_openai() as server:
+        engine = VllmGenerator(server.url, model="another", context_tokens=None)
+        assert not await engine.ready()
+        with pytest.raises(BackendUnavailable, match="does not serve another"):
+            await written(engine)
+        await engine.aclose()
+    assert server.asked == []
+
+
+async def test_a_model_that_is_gone_is_asked_for_by_its_new_name() -> None:
+    async with scripted_openai(refuses(404), answers("ok.")) as server:
+        engine = generator(server.url)
+        assert (await written(engine))[0] == Chunk("ok.")
+        server.model["id"] = "renamed"
+        server.scripts = [refuses(404), answers("ok.")]
+        server.asked.clear()
+        assert (await written(engine))[0] == Chunk("ok.")
+        await engine.aclose()
+    assert [body["model"] for body in server.asked] == ["scripted", "renamed"]
+
+
+async def test_the_window_is_the_servers_the_settings_may_lower_it_and_it_is_a_guess_before_either() -> None:
+    async with scripted_openai() as server:
+        server.model["max_model_len"] = 2048
+        windows = []
+        for wanted in (None, 1024, 8192):
+            engine = VllmGenerator(server.url, model=None, context_tokens=wanted)
+            windows.append((engine.context_tokens, await engine.ready(), engine.context_tokens))
+            await engine.aclose()
+    assert windows == [(4096, True, 2048), (1024, True, 1024), (8192, True, 2048)]
+
+
+async def test_a_prompt_that_a_gateway_does_not_count_is_sent_all_the_same() -> None:
+    async with scripted_openai(refuses(404), refuses(400), refuses(404)) as server:
+        server.model["max_model_len"] = 1024
+        engine = VllmGenerator(server.url, model=None, context_tokens=None)
+        with pytest.raises(BackendUnavailable, match="400"):
+            await written(engine, GenerationRequest((ChatMessage("user", "x" * 2000),), Sampling(50), PLAN))
+        await engine.aclose()
+    assert [body.get("max_tokens") for body in server.asked] == [None, 50, None]
 
 
 async def test_readiness_is_the_servers_and_a_closed_engine_refuses() -> None:
@@ -191,5 +253,5 @@ def test_every_exception_of_the_libraries_is_translated(kind: type[Exception]) -
     if isinstance(error, openai.APIStatusError):
         error.status_code = 418
         error.response = httpx2.Response(418)
-    with pytest.raises(EmpatheticError), _translated():
+    with pytest.raises(EmpatheticError), translated():
         raise error

@@ -124,6 +124,20 @@ class Chunk:
     finish_reason: Literal["stop", "length"] | None = None
 
 
+class PromptTooLong(Exception):
+    """A prompt does not fit: the estimate that it was built with was too low. Never leaves the server.
+
+    Attributes:
+        tokens: tokens that it has.
+        room: tokens that it may have.
+    """
+
+    def __init__(self, tokens: int, room: int) -> None:
+        super().__init__(f"a prompt of {tokens} tokens, where {room} fit")
+        self.tokens = tokens
+        self.room = room
+
+
 class ReplyGenerator(Protocol):
     """Writes replies."""
 
@@ -133,7 +147,7 @@ class ReplyGenerator(Protocol):
 
     @property
     def context_tokens(self) -> int:
-        """Tokens that prompt and reply may have together."""
+        """Tokens that prompt and reply may have together; may change with the model that the engine serves."""
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a text, or an estimate that is seldom too low; special tokens of a template not counted."""
@@ -142,6 +156,7 @@ class ReplyGenerator(Protocol):
         """Write a reply piece by piece. Closing the generator early aborts the work in the engine, too.
 
         Raises:
+            PromptTooLong: before the first piece, from an engine whose `count_tokens` is an estimate.
             BackendUnavailable: the engine is down, or what it sends is unusable.
             DeadlineExceeded: it did not answer in time.
             Overloaded: it takes no more work now.

@@ -1,29 +1,50 @@
-"""Replies from vLLM, or any other server that speaks OpenAI's chat completions. Knows no conversation and no HTTP of ours."""
+"""Replies from vLLM, or any other server that speaks OpenAI's chat completions. Knows no conversation and no HTTP of ours.
+
+While the server does not answer, nobody waits for it: one probe a second asks for a token until one comes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import openai
 from pydantic import SecretStr
 
-from ..errors import BackendError, BackendUnavailable, DeadlineExceeded, Overloaded
-from .protocols import Chunk, GenerationRequest
+from ..errors import BackendError, BackendUnavailable
+from .openai_answers import next_chunk, or_omit, read_chunks, translated
+from .protocols import ChatMessage, Chunk, GenerationRequest, PromptTooLong
 
-N = TypeVar("N", int, float)
+logger = logging.getLogger(__name__)
 
 # Before the first token, a failure may be a restart or a lost connection: tried again soon, and only as long as a person waits.
 _RETRY_DELAYS_S = (0.1, 0.3)
-# A server that cannot be reached is left alone for so long, or every chat would wait for it.
-_COOL_DOWN_S = 5.0
+# How often a server that does not answer is asked for a token, and how long it has: together less than the five seconds in which it is
+# used again.
+_PROBE_EVERY_S = 1.0
+_PROBE_TIMEOUT_S = 3.0
+_PROBE = (ChatMessage("user", "Hello"),)
 _READY_TIMEOUT_S = 1.0
 _READY_KEPT_S = 1.0
+# What a server has that does not say.
+_CONTEXT_TOKENS = 4096
+# What a template adds to a message, at the most.
+_MESSAGE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What the server says of the model that it serves; vLLM tells its window, and counts tokens."""
+
+    name: str
+    context_tokens: int | None
 
 
 class VllmGenerator:
@@ -31,11 +52,12 @@ class VllmGenerator:
 
     Args:
         base_url: its address, ending in /v1.
-        model: the model to ask for; None takes the first that the server lists.
-        context_tokens: tokens that a prompt and its reply may have together.
+        model: the model to ask for, one that it lists; None takes the first.
+        context_tokens: tokens that a prompt and its reply may have together; None takes what the server says.
         api_key: key to send.
         connect_s: time to connect.
         first_token_s: time from the request to the first token, retries included.
+        token_s: time from one token to the next.
         total_s: time to the last token.
     """
 
@@ -46,25 +68,35 @@ class VllmGenerator:
         base_url: str,
         *,
         model: str | None,
-        context_tokens: int,
+        context_tokens: int | None,
         api_key: SecretStr | None = None,
         connect_s: float = 2.0,
         first_token_s: float = 10.0,
+        token_s: float = 10.0,
         total_s: float = 60.0,
     ) -> None:
-        self.context_tokens = context_tokens
-        self._model = model
+        self._wanted = model
+        self._wanted_context_tokens = context_tokens
         self._first_token_s = first_token_s
+        self._token_s = token_s
         self._total_s = total_s
+        self._tokenize_url = base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=api_key.get_secret_value() if api_key else "none",  # the library insists on one
             max_retries=0,  # it would also retry what must not be, and not know the deadline
             timeout=httpx2.Timeout(total_s, connect=connect_s),
         )
-        self._cool_until = 0.0
+        self._model: _Model | None = None
         self._known_ready = (0.0, False)
+        self._probing: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that a prompt and its reply may have together, as far as is known by now."""
+        known = [self._wanted_context_tokens, self._model.context_tokens if self._model else None]
+        return min((tokens for tokens in known if tokens), default=_CONTEXT_TOKENS)
 
     def count_tokens(self, text: str) -> int:
         """Estimate: byte-level vocabularies make a token of four letters of English, or of one CJK character's three bytes."""
@@ -74,28 +106,28 @@ class VllmGenerator:
         """Write a reply; see `ReplyGenerator`."""
         if self._closed:
             raise BackendUnavailable("vllm: closed", retry_after_s=1)
-        if time.monotonic() < self._cool_until:
-            raise BackendUnavailable("vllm: cannot be reached", retry_after_s=math.ceil(_COOL_DOWN_S))
+        if self._probing is not None:
+            raise BackendUnavailable("vllm: does not answer", retry_after_s=1)
         deadline = time.monotonic() + self._total_s
         async with contextlib.AsyncExitStack() as stack:
-            with _translated():
+            with self._translated_and_watched():
                 chunks, chunk = await asyncio.wait_for(self._begin(request, stack), self._first_token_s)
             while True:
                 yield chunk
                 if chunk.finish_reason is not None:
                     return
-                with _translated():
-                    chunk = await asyncio.wait_for(_next(chunks), deadline - time.monotonic())
+                with self._translated_and_watched():
+                    chunk = await asyncio.wait_for(next_chunk(chunks), min(self._token_s, deadline - time.monotonic()))
 
     async def ready(self) -> bool:
-        """Whether the server lists its models; asked once a second at most."""
-        if self._closed:
+        """Whether the server lists the model and has not left anybody waiting since; asked once a second at most."""
+        if self._closed or self._probing is not None:
             return False
         at, is_ready = self._known_ready
         if time.monotonic() - at > _READY_KEPT_S:
             try:
-                with _translated():
-                    await asyncio.wait_for(self._client.models.list(), _READY_TIMEOUT_S)
+                with translated():
+                    self._model = await asyncio.wait_for(self._find_model(), _READY_TIMEOUT_S)
                 is_ready = True
             except BackendError:
                 is_ready = False
@@ -105,6 +137,9 @@ class VllmGenerator:
     async def aclose(self) -> None:
         """Close the connections, which aborts what runs."""
         self._closed = True
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
         await self._client.close()
 
     async def _begin(self, request: GenerationRequest, stack: contextlib.AsyncExitStack) -> tuple[AsyncIterator[Chunk], Chunk]:
@@ -112,11 +147,11 @@ class VllmGenerator:
         for delay_s in (*_RETRY_DELAYS_S, None):
             async with contextlib.AsyncExitStack() as attempt:
                 try:
-                    chunks = _read(await attempt.enter_async_context(await self._send(request)))
-                    first = await _next(chunks)
-                except openai.APIConnectionError:
+                    chunks = read_chunks(await attempt.enter_async_context(await self._send(request)))
+                    first = await next_chunk(chunks)
+                except openai.NotFoundError:  # it was restarted with another model
+                    self._model = None
                     if delay_s is None:
-                        self._cool_until = time.monotonic() + _COOL_DOWN_S
                         raise
                 except openai.APIStatusError as exc:
                     if delay_s is None or exc.status_code < 500:
@@ -126,83 +161,84 @@ class VllmGenerator:
                         raise
                 else:
                     stack.push_async_exit(attempt.pop_all())
-                    self._cool_until = 0.0
                     return chunks, first
             await asyncio.sleep(delay_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(self, request: GenerationRequest) -> openai.AsyncStream[Any]:
+        """Ask for a reply with the fields that are set, and no others; raises PromptTooLong."""
         sampling = request.sampling
-        messages: list[Any] = [{"role": message.role, "content": message.text} for message in request.messages]
-        return await self._client.chat.completions.create(
-            model=await self._model_name(),
-            messages=messages,
-            max_tokens=sampling.max_tokens,
-            stream=True,
-            temperature=_or_omit(sampling.temperature),
-            top_p=_or_omit(sampling.top_p),
-            seed=_or_omit(sampling.seed),
-            stop=list(sampling.stop) or openai.omit,
-        )
+        model = await self._find_model() if self._model is None else self._model
+        self._model = model
+        # No token has less than a byte: most prompts need no counting.
+        most_tokens = sum(len(message.text.encode()) + _MESSAGE_TOKENS for message in request.messages)
+        if most_tokens + sampling.max_tokens > self.context_tokens:
+            await self._check_length(request, model)
+        try:
+            return await self._client.chat.completions.create(
+                model=model.name,
+                messages=_as_openai(request.messages),
+                max_tokens=sampling.max_tokens,
+                stream=True,
+                temperature=or_omit(sampling.temperature),
+                top_p=or_omit(sampling.top_p),
+                seed=or_omit(sampling.seed),
+                stop=list(sampling.stop) or openai.omit,
+            )
+        except openai.BadRequestError:  # a long template, perhaps
+            await self._check_length(request, model)
+            raise
 
-    async def _model_name(self) -> str:
-        if self._model is None:
-            models = (await self._client.models.list()).data
-            if not models:
-                raise BackendUnavailable("vllm: lists no model", retry_after_s=1)
-            self._model = models[0].id
-        return self._model
-
-
-async def _read(events: openai.AsyncStream[Any]) -> AsyncIterator[Chunk]:
-    """Yield the pieces of text, then the end; events without either are passed over.
-
-    The library does not check what the server sends.
-    """
-    async for event in events:
-        choices = getattr(event, "choices", None)
-        if not isinstance(choices, list):
-            raise BackendUnavailable("vllm: sent something that is no chat completion", retry_after_s=1)
-        if not choices:
-            continue
-        text = getattr(getattr(choices[0], "delta", None), "content", None)
-        reason = getattr(choices[0], "finish_reason", None)
-        if text is not None and not isinstance(text, str):
-            raise BackendUnavailable("vllm: sent something that is no text", retry_after_s=1)
-        if reason is not None:
-            yield Chunk(text or "", "length" if reason == "length" else "stop")
+    async def _check_length(self, request: GenerationRequest, model: _Model) -> None:
+        """Raise PromptTooLong when the prompt leaves no room for the reply by vLLM's own count; other servers cannot be asked."""
+        if model.context_tokens is None:
             return
-        if text:
-            yield Chunk(text)
-    raise BackendUnavailable("vllm: the reply broke off", retry_after_s=1)
+        body = {"model": model.name, "messages": _as_openai(request.messages)}
+        try:
+            counted: Any = await self._client.post(self._tokenize_url, body=body, cast_to=object)
+        except openai.APIStatusError:  # a gateway that lets /v1 through alone
+            return
+        tokens = counted.get("count") if isinstance(counted, dict) else None
+        room = self.context_tokens - request.sampling.max_tokens
+        if isinstance(tokens, int) and tokens > room:
+            raise PromptTooLong(tokens, room)
+
+    async def _find_model(self) -> _Model:
+        """Return the model to ask for; raises BackendUnavailable when it is not served."""
+        models = (await self._client.models.list()).data
+        for model in models or ():
+            if self._wanted in (None, model.id):
+                context_tokens = (model.model_extra or {}).get("max_model_len")
+                return _Model(model.id, context_tokens if isinstance(context_tokens, int) else None)
+        raise BackendUnavailable(f"vllm: does not serve {self._wanted or 'any model'}", retry_after_s=1)
+
+    @contextlib.contextmanager
+    def _translated_and_watched(self) -> Iterator[None]:
+        """Translate errors; a server that breaks a connection or leaves a person waiting is probed until it answers."""
+        with translated():
+            try:
+                yield
+            except (asyncio.TimeoutError, openai.APIConnectionError, httpx2.TransportError):
+                if self._probing is None and not self._closed:
+                    logger.warning("vllm does not answer; it is used again when it does")
+                    self._probing = asyncio.create_task(self._probe_until_answered())
+                raise
+
+    async def _probe_until_answered(self) -> None:
+        while True:
+            with contextlib.suppress(BackendError), translated():
+                await asyncio.wait_for(self._probe(), _PROBE_TIMEOUT_S)
+                break
+            await asyncio.sleep(_PROBE_EVERY_S)
+        logger.warning("vllm answers")
+        self._probing = None
+        self._known_ready = (time.monotonic(), True)
+
+    async def _probe(self) -> None:
+        """Get one token: a server whose engine hangs still lists its models."""
+        self._model = await self._find_model()
+        await self._client.chat.completions.create(model=self._model.name, messages=_as_openai(_PROBE), max_tokens=1)
 
 
-def _or_omit(value: N | None) -> N | openai.Omit:
-    """Leave out what is not set: some servers refuse a null."""
-    return openai.omit if value is None else value
-
-
-async def _next(chunks: AsyncIterator[Chunk]) -> Chunk:
-    return await anext(chunks)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what the libraries raise into our errors, without their messages: a server may repeat the prompt in them."""
-    try:
-        yield
-    except (asyncio.TimeoutError, openai.APITimeoutError, httpx2.TimeoutException):
-        raise DeadlineExceeded("vllm: no answer in time") from None
-    except openai.RateLimitError as exc:
-        raise Overloaded("vllm: takes no more work now", retry_after_s=_retry_after_s(exc)) from None
-    except openai.APIStatusError as exc:
-        raise BackendUnavailable(f"vllm: answered with status {exc.status_code}", retry_after_s=1) from None
-    except openai.APIConnectionError:
-        raise BackendUnavailable("vllm: cannot be reached", retry_after_s=1) from None
-    except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, httpx2.CookieConflict, ValueError):
-        raise BackendUnavailable("vllm: sent an unusable answer", retry_after_s=1) from None
-
-
-def _retry_after_s(exc: openai.APIStatusError) -> int:
-    told = exc.response.headers.get("retry-after", "")
-    return int(told) if told.isdigit() else 1
+def _as_openai(messages: Sequence[ChatMessage]) -> list[Any]:
+    return [{"role": message.role, "content": message.text} for message in messages]

@@ -53,8 +53,8 @@ def openai_router(live: LiveSessions) -> APIRouter:
         if not asked.stream:
             async with aclosing(answering):
                 return json_response(await unless_disconnected(request, _complete(answering, head)))
-        # The first event comes before the status line, so that a refusal still is an HTTP error.
-        first = await unless_disconnected(request, anext(answering))
+        # The first words come before the status line, so that a generator's failure still is an HTTP error.
+        first = await unless_disconnected(request, _first_words(answering))
         return _CompletionStream(first, answering, head, include_usage=bool(asked.stream_options and asked.stream_options.include_usage))
 
     return router
@@ -67,6 +67,16 @@ def _conversation(asked: CompletionRequest) -> tuple[Message, ...]:
     if not texts or asked.messages[-1].role != "user" or not texts_of(asked.messages[-1]):
         raise InvalidRequest("messages: the last one must be the user's and not empty")
     return tuple(Message(f"msg_{index}", "assistant" if role == "assistant" else "user", text) for index, (role, text) in enumerate(texts))
+
+
+async def _first_words(answering: AsyncGenerator[Answering, None]) -> list[Answering]:
+    """Return what happens up to the first piece of the reply."""
+    happenings: list[Answering] = []
+    async for happening in answering:
+        happenings.append(happening)
+        if isinstance(happening, Delta | Answer):
+            break
+    return happenings
 
 
 async def _complete(answering: AsyncGenerator[Answering, None], head: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +92,7 @@ class _CompletionStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: Answering, rest: AsyncGenerator[Answering, None], head: dict[str, Any], *, include_usage: bool) -> None:
+    def __init__(self, first: list[Answering], rest: AsyncGenerator[Answering, None], head: dict[str, Any], *, include_usage: bool) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._first = first
@@ -111,7 +121,8 @@ class _CompletionStream(Response):
         yield None
 
     async def _events(self) -> AsyncGenerator[Answering, None]:
-        yield self._first
+        for happening in self._first:
+            yield happening
         async for happening in self._rest:
             yield happening
 
