@@ -19,6 +19,7 @@ class Exchange:
     body: dict[str, Any]
     writer: asyncio.StreamWriter
     aborted: asyncio.Event
+    request_head: str = ""
 
     async def head(self, status: int = 200, kind: str = "text/event-stream", **headers: str) -> None:
         lines = [f"HTTP/1.1 {status} Scripted", f"content-type: {kind}", "connection: close"]
@@ -71,7 +72,7 @@ class ScriptedOpenAI:
         method, path, _ = head.split(" ", 2)
         length = next((int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0)
         body = json.loads(await reader.readexactly(length)) if length else {}
-        exchange = Exchange(body, writer, asyncio.Event())
+        exchange = Exchange(body, writer, asyncio.Event(), head)
         if method == "GET" and path.endswith("/models"):
             await exchange.head(kind="application/json")
             await exchange.write(json.dumps({"object": "list", "data": [self.model]}))

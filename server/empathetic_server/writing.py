@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .engines.protocols import GenerationRequest, PromptTooLong, ReplyGenerator, Sampling
+from .engines.protocols import ChatMessage, GenerationRequest, PromptTooLong, ReplyGenerator, Sampling
 from .engines.written_generator import WrittenGenerator
 from .errors import BackendError, BackendUnavailable, Overloaded
 from .events import FinishReason
@@ -152,31 +152,33 @@ class ReplyWriter:
         """Yield one generator's pieces and the ending; a prompt that is too long by the engine's own count is shortened."""
         budget = generator.context_tokens - task.sampling.max_tokens - _TEMPLATE_TOKENS
         for _ in range(_PROMPT_TRIES):
+            prompt = build_prompt(
+                messages=task.messages,
+                plan=task.plan,
+                emotion=task.emotion,
+                user_name=task.user_name,
+                notes=task.notes,
+                budget=budget,
+                count_tokens=generator.count_tokens,
+            )
             try:
-                async with aclosing(self._ask_within(budget, generator, task)) as pieces:
+                async with aclosing(self._ask_with(prompt, generator, task)) as pieces:
                     async for piece in pieces:
                         yield piece
             except PromptTooLong as exc:  # nothing has been yielded
-                budget = int(_SHORTENED * budget * exc.room / exc.tokens)
+                budget = int(_SHORTENED * _count(prompt, generator) * exc.room / exc.tokens)
             else:
                 return
         raise BackendUnavailable("the prompt does not fit the model's window", retry_after_s=1)
 
-    async def _ask_within(self, budget: int, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
+    async def _ask_with(
+        self, prompt: tuple[ChatMessage, ...], generator: ReplyGenerator, task: WritingTask
+    ) -> AsyncGenerator[str | Ending, None]:
         """Yield one generator's cleaned pieces and the ending, or nothing when none is fit to be shown.
 
         Raises when it fails before there was anything to show. When it breaks off later, what was shown stands, and the cleaner closes it.
         """
         sampling = task.sampling
-        prompt = build_prompt(
-            messages=task.messages,
-            plan=task.plan,
-            emotion=task.emotion,
-            user_name=task.user_name,
-            notes=task.notes,
-            budget=budget,
-            count_tokens=generator.count_tokens,
-        )
         cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
         reason: FinishReason = "fallback" if generator is self._written else "stop"
         guard = OutputGuard()
@@ -214,5 +216,9 @@ class ReplyWriter:
             if last:
                 yield last
             if shown or last or reason == "stopped":
-                prompt_tokens = sum(generator.count_tokens(part.text) for part in prompt)
-                yield Ending(reason, prompt_tokens, writing.count_tokens())
+                yield Ending(reason, _count(prompt, generator), writing.count_tokens())
+
+
+def _count(prompt: tuple[ChatMessage, ...], generator: ReplyGenerator) -> int:
+    """Return the tokens of a prompt by the generator's own count, or its estimate."""
+    return sum(generator.count_tokens(part.text) for part in prompt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
@@ -16,13 +16,23 @@ from empathetic_server.strategies import ReplyPlan
 
 from tests.scripted_openai import answers, scripted_openai
 from tests.server.chatting import FakeGenerator
+from tests.tiny_llama import build_llama
+from tests.vllms import Vllm, vllm_server, wait_until_ready
 
 pytestmark = pytest.mark.anyio
 MESSAGES = (ChatMessage("system", "Be kind."), ChatMessage("user", "I lost my job"))
 REQUEST = GenerationRequest(MESSAGES, Sampling(max_tokens=60, temperature=0.0), ReplyPlan("sadness", "initial", "unknown", "reflect"))
 
 
-@pytest.fixture(params=["fake", "written", "vllm", "embedded"])
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    """A real vLLM on a model of two megabytes."""
+    with vllm_server(build_llama(tmp_path_factory.mktemp("vllm") / "llama"), tmp_path_factory.mktemp("log") / "vllm.log") as started:
+        wait_until_ready(started)
+        yield started
+
+
+@pytest.fixture(params=["fake", "written", "vllm", "embedded", pytest.param("vllm-itself", marks=pytest.mark.slow)])
 async def generator(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReplyGenerator]:
     async with AsyncExitStack() as stack:
         built: ReplyGenerator
@@ -33,13 +43,15 @@ async def generator(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
         elif request.param == "vllm":
             server = await stack.enter_async_context(scripted_openai(answers("I'm ", "sorry ", "to hear that.")))
             built = VllmGenerator(server.url, model=None, context_tokens=1024)
+        elif request.param == "vllm-itself":
+            built = VllmGenerator(request.getfixturevalue("vllm").url, model=None, context_tokens=None)
         else:
             genai = pytest.importorskip(
                 "empathetic_server.engines.genai_generator", reason="onnxruntime-genai has no wheel for this Python"
             )
             tiny = pytest.importorskip("tests.tiny_generator")
             built = genai.GenaiGenerator(tiny.build_generator(tmp_path / "model"), threads=1)
-        assert built.name == request.param
+        assert built.name == request.param.removesuffix("-itself")
         yield built
         await built.aclose()
 

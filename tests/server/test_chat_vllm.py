@@ -75,6 +75,12 @@ async def test_every_message_is_answered_by_whole_sentences_that_equal_what_is_s
     assert done["reply"].startswith(beginning)
 
 
+async def test_the_requests_id_goes_on_to_the_engine() -> None:
+    async with chatting(answers(*WHOLE)) as (at, server):
+        await at.http.post("/v1/chat", json=QUESTION, headers={"x-request-id": "followed-through"})
+        assert "x-request-id: followed-through" in server.exchanges[0].request_head.lower()
+
+
 async def test_an_engine_that_never_begins_is_replaced_by_the_written_reply() -> None:
     async with chatting(stalls(), first_token_s=1) as (at, _):
         await answered(at, "fallback")

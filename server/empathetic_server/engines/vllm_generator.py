@@ -18,6 +18,7 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
+from .. import logs
 from ..errors import BackendError, BackendUnavailable
 from .openai_answers import next_chunk, or_omit, read_chunks, translated
 from .protocols import ChatMessage, Chunk, GenerationRequest, PromptTooLong
@@ -184,6 +185,7 @@ class VllmGenerator:
                 top_p=or_omit(sampling.top_p),
                 seed=or_omit(sampling.seed),
                 stop=list(sampling.stop) or openai.omit,
+                extra_headers={"X-Request-Id": request_id} if (request_id := logs.request_id.get()) else None,
             )
         except openai.BadRequestError:  # a long template, perhaps
             await self._check_length(request, model)
