@@ -60,8 +60,9 @@ test: $(server_ready) $(test_ready) $(train_ready) $(triton_ready) $(vllm_ready)
 test-fast: $(server_ready) $(test_ready) $(triton_ready) ## run the quick tests of server, engines and benchmarks
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks -m "not slow"
 
-test-deps: ## install what the tests need from the system, as root on Debian or Ubuntu: Chromium
+test-deps: ## install what the tests need from the system, as root on Debian or Ubuntu: Chromium, Redis
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null)
+	@command -v redis-server >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null)
 
 # compose.cpu.yaml: the schema knows no merge tags, so what they reset counts as null.
 lint: $(test_ready) $(train_ready) ## check style, types, import rules, the Dockerfile and the compose files

@@ -75,7 +75,7 @@ def create_app(
     writers = _generators(settings) if generators is None else generators
     chat = ChatService(
         Responder(engine, crisis_head, writers, metrics, settings.locale),
-        sessions or session_store(settings.sessions),
+        sessions or session_store(settings.sessions, retention_days=settings.retention_days),
         MemorySessions(max_sessions=_TEMPORARY_SESSIONS),
         metrics,
     )
@@ -133,7 +133,7 @@ async def try_services(settings: Settings) -> None:
     Raises:
         StartupError: the session store cannot be opened, or Triton serves another model.
     """
-    store = session_store(settings.sessions)
+    store = session_store(settings.sessions, retention_days=settings.retention_days)
     await store.open()
     await store.aclose()
     if settings.classifier == "triton":

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     )
     responder: Path = Field(default=Path("models/responder/onnx"), description="directory of the embedded generator's model")
     sessions: str = Field(
-        default="sqlite:///empathetic-sessions.db", description="where conversations are kept: sqlite:///PATH or memory://"
+        default="sqlite:///empathetic-sessions.db",
+        description="where conversations are kept: sqlite:///PATH, redis://[:PASSWORD@]HOST:PORT (one server at a time) or memory://",
     )
     retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
     max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,27 @@ from empathetic_server.errors import BackendUnavailable, NotFound, Overloaded
 from empathetic_server.sessions import MemorySessions, SessionStore, session_store
 from empathetic_server.sessions.protocols import Feedback, Message, Session, now
 
+from tests.redises import Redis, redis_server
+
 pytestmark = pytest.mark.anyio
 EMOTION = {"primary": "sadness", "valence": -0.9, "emotions": [{"label": "sadness", "score": 0.9}]}
 LONG_AGO, SOON = "2001-01-01T00:00:00.000Z", "9999-01-01T00:00:00.000Z"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A real Redis; each test has it empty."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/folder/sessions.db"
+    if request.param == "redis":
+        request.getfixturevalue("redis").flush()
+        url = request.getfixturevalue("redis").url
+    else:
+        url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/folder/sessions.db"
     built = session_store(url)
     await built.open()
     assert built.name == request.param

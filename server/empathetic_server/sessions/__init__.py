@@ -15,8 +15,12 @@ __all__ = ["MemorySessions", "SessionStore", "SqliteSessions", "session_store"]
 _MEMORY_SESSIONS = 100_000
 
 
-def session_store(url: str) -> SessionStore:
+def session_store(url: str, *, retention_days: int = 30) -> SessionStore:
     """Return the store that a URL names, not yet opened.
+
+    Args:
+        url: what EMPATHETIC_SESSIONS says.
+        retention_days: for a store in which sessions expire by themselves; `purge` deletes from the others.
 
     Raises:
         StoreError: the URL names no store.
@@ -26,5 +30,12 @@ def session_store(url: str) -> SessionStore:
         return MemorySessions(max_sessions=_MEMORY_SESSIONS)
     if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
         return SqliteSessions(Path(rest[1:]))
+    if scheme in ("redis", "rediss", "unix"):
+        from ..redis_connection import RedisConnection  # noqa: PLC0415  # only who uses Redis waits for its import
+        from .redis_sessions import RedisSessions  # noqa: PLC0415  # as above
+
+        return RedisSessions(RedisConnection(url), retention_days=retention_days)
     # The URL is not repeated: others have passwords in them.
-    raise StoreError("the session store must be sqlite:///relative/path.db, sqlite:////absolute/path.db or memory://")
+    raise StoreError(
+        "EMPATHETIC_SESSIONS must be sqlite:///relative/path.db, sqlite:////absolute/path.db, redis://HOST:PORT, rediss://, unix:// or memory://"
+    )
