@@ -114,7 +114,7 @@ class RedisConnection:
         except BackendUnavailable:
             logger.info("Redis does not let its settings be read: docs/operations.md says which ones keep acknowledged messages")
             return
-        values = {_text(name): _text(value) for name, value in settings.items() if value is not None}
+        values = {_text(name): _text(value) for name, value in settings.items() if name and value}
         if values.get("appendonly") != "yes":
             logger.warning("Redis keeps no log of changes (appendonly no): when it is killed, acknowledged messages are lost")
         elif values.get("appendfsync") != "always":
