@@ -428,6 +428,6 @@ def test_the_committed_repository_is_what_the_export_writes(root: Path, tmp_path
 
 
 def contents(repository: Path) -> dict[str, str]:
-    """Return the digest of every file but the page for people."""
-    files = [path for path in repository.rglob("*") if path.is_file() and path.name != "README.md"]
+    """Return the digest of every file but the page for people and what Python compiles."""
+    files = [path for path in repository.rglob("*") if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts]
     return {str(path.relative_to(repository)): triton_repository.file_sha256(path) for path in files}
