@@ -120,7 +120,7 @@ async def test_a_damaged_file_makes_the_store_unavailable_and_says_no_text(tmp_p
     await store.aclose()
 
 
-@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "redis://user:secret@host", "memory:", "memory://x", "/tmp/x.db"])  # noqa: S108  # a URL
+@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "mysql://user:secret@host", "memory:", "memory://x", "/tmp/x.db"])  # noqa: S108  # a URL
 def test_a_url_that_names_no_store_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(StoreError, match="sqlite:///") as refused:
         session_store(url)
