@@ -23,6 +23,7 @@ from .metrics import Metrics
 from .page.mounting import ICON, MountedPage
 from .page.mounting import PATH as PAGE_PATH
 from .quotas import Quotas
+from .relays import relay_through
 from .responder import Responder
 from .routes import context
 from .routes.access import Access
@@ -35,7 +36,7 @@ from .routes.security_headers import SecurityHeaders
 from .routes.sessions import sessions_router
 from .routes.websocket import websocket_router
 from .safety import CrisisHead
-from .sessions import session_store
+from .sessions import session_store, shared_redis
 from .sessions.memory_sessions import MemorySessions
 from .sessions.protocols import SessionStore
 from .settings import Settings
@@ -73,13 +74,15 @@ def create_app(
     else:
         engine = classifier
     writers = _generators(settings) if generators is None else generators
+    store = sessions or session_store(settings.sessions, retention_days=settings.retention_days)
+    connection = shared_redis(store)
     chat = ChatService(
         Responder(engine, crisis_head, writers, metrics, settings.locale),
-        sessions or session_store(settings.sessions, retention_days=settings.retention_days),
+        store,
         MemorySessions(max_sessions=_TEMPORARY_SESSIONS),
         metrics,
     )
-    live = LiveSessions(chat, metrics, max_turns=settings.max_turns, retention_days=settings.retention_days)
+    live = LiveSessions(chat, relay_through(connection), metrics, max_turns=settings.max_turns, retention_days=settings.retention_days)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +112,7 @@ def create_app(
     app.state.page = page = MountedPage(app) if settings.page else None
     access = Access(
         None if settings.api_keys is None else Keyring(settings.api_keys.get_secret_value()),
-        Quotas(settings.quota_per_key, settings.quota_per_address),
+        Quotas(settings.quota_per_key, settings.quota_per_address, connection),
         settings.allowed_origins,
     )
     install_access(app, access)

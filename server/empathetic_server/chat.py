@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from . import persona
 from .errors import BackendError, NotFound
@@ -63,6 +64,20 @@ class Recover:
 Request = Say | Edit | Regenerate | Recover
 
 
+class Accepted(NamedTuple):
+    """A stored message of the person.
+
+    Attributes:
+        message: what to acknowledge.
+        is_known: whether it was accepted before.
+        is_waiting: whether it is to be answered: a repeat is not, unless a crash has left it without a reply.
+    """
+
+    message: Message
+    is_known: bool
+    is_waiting: bool
+
+
 class ChatService:
     """Keeps conversations and answers in them.
 
@@ -89,16 +104,13 @@ class ChatService:
         await self.store(session.session_id).create(session)
         return session
 
-    async def accept(self, session_id: str, request: Request, *, seq: int) -> tuple[Message, bool]:
+    async def accept(self, session_id: str, request: Request, *, seq: int) -> Accepted:
         """Store what the person asks for, before it is acknowledged.
 
         Args:
             session_id: the conversation.
             request: what is asked.
             seq: the number of the frame that will acknowledge it.
-
-        Returns:
-            The user's message to answer, and whether it is a repeat of one accepted before, which is not answered again.
 
         Raises:
             NotFound: no such session, message or reply.
@@ -108,9 +120,13 @@ class ChatService:
         if isinstance(request, Say):
             asked = Message(f"msg_{secrets.token_hex(12)}", "user", request.text, client_id=request.client_id)
             message = await store.add_user_message(session_id, asked, last_seq=seq)
-            return message, message.message_id != asked.message_id
+            if message.message_id == asked.message_id:
+                return Accepted(message, is_known=False, is_waiting=True)
+            last = (await store.load(session_id)).messages[-1]
+            return Accepted(message, is_known=True, is_waiting=last.message_id == message.message_id)
         if isinstance(request, Edit):
-            return await store.edit_user_message(session_id, request.message_id, request.text, last_seq=seq), False
+            edited = await store.edit_user_message(session_id, request.message_id, request.text, last_seq=seq)
+            return Accepted(edited, is_known=False, is_waiting=True)
         messages = (await store.load(session_id)).messages
         if isinstance(request, Recover):
             if not messages or messages[-1].role != "user":
@@ -122,7 +138,14 @@ class ChatService:
                 raise NotFound("no such reply")
             message = messages[index - 1]
         await store.set_last_seq(session_id, seq)
-        return message, False
+        return Accepted(message, is_known=isinstance(request, Recover), is_waiting=True)
+
+    async def earlier(self, session_id: str, request: Request) -> Message | None:
+        """Return the message that a request repeats, if it was accepted before; raises NotFound, BackendUnavailable."""
+        if not isinstance(request, Say) or request.client_id is None:
+            return None
+        messages = (await self.store(session_id).load(session_id)).messages
+        return next((message for message in messages if message.client_id == request.client_id), None)
 
     async def reply(
         self, session_id: str, message_id: str, reply_id: str, *, stop: asyncio.Event, next_seq: Callable[[], int]

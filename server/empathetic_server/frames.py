@@ -1,17 +1,18 @@
-"""One session's frames: numbered, kept for a while, and handed to everybody who listens. Knows no store, no socket and no HTTP."""
+"""What a session sends: frames, the listeners that receive them, and the turn they come from. Knows no store, no socket and no HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
+import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from .chat import Request, Say
-from .events import Ack, Event, fields
+from .chat import Request
+from .errors import EmpatheticError
+from .events import Event, fields
 
 # The wire contract's time.
 FRAME_SECONDS = 600.0
@@ -21,30 +22,68 @@ _LISTENER_FRAMES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event as clients receive it; `text` is its JSON, encoded once for all listeners."""
+    """One event as clients receive it.
+
+    Attributes:
+        seq: its number; 0 for the error that tells of a turn which cannot go on, and which is not kept.
+        type: the event's name in the wire contract.
+        text: its JSON, encoded once for all listeners.
+    """
 
     seq: int
-    event: Event
+    type: str
     text: str
-    at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, event: Event, seq: int) -> Frame:
+        """Encode an event."""
+        return cls(seq, event.type, orjson.dumps({**fields(event), "seq": seq}).decode())
+
+    @classmethod
+    def of_error(cls, error: EmpatheticError, request_id: str) -> Frame:
+        """Encode why a turn cannot go on."""
+        return cls(0, "error", orjson.dumps({"type": "error", **error.body(request_id)}).decode())
+
+    def fields(self) -> dict[str, Any]:
+        """Decode the object that was sent."""
+        decoded: dict[str, Any] = orjson.loads(self.text)
+        return decoded
 
 
 class Listener:
-    """One client's view of a session: what has been put in, in order. `lagging` tells that it read too slowly and was cut off.
+    """One client's view of a session, in order and without a repetition. `lagging` tells that it read too slowly and was cut off."""
 
-    Args:
-        first: what the client receives before anything else, however much that is.
-    """
-
-    def __init__(self, *first: Frame | str) -> None:
+    def __init__(self) -> None:
         self.lagging = False
+        self._seq = 0
         self._queue: asyncio.Queue[Frame | str | None] = asyncio.Queue()
-        self._limit = _LISTENER_FRAMES + len(first)
+        self._limit = _LISTENER_FRAMES
+        self._early: list[Frame | str] | None = []
+
+    def begin(self, *first: Frame | str, seq: int) -> None:
+        """Let the client receive what is given, however much that is; then what was put in meanwhile and is not part of it.
+
+        Args:
+            first: what the client receives before anything else.
+            seq: the number of the session's last frame when that was gathered.
+        """
+        early, self._early = self._early or [], None
+        self._limit += len(first)
         for item in first:
             self._queue.put_nowait(item)
+        self._seq = seq
+        for item in early:
+            self.put(item)
 
     def put(self, item: Frame | str) -> None:
         """Add a frame, or the text of an unnumbered one."""
+        if self._early is not None:
+            self._early.append(item)
+            return
+        if isinstance(item, Frame) and item.seq:
+            if item.seq <= self._seq:
+                return
+            self._seq = item.seq
         if self._queue.qsize() >= self._limit:
             self.lagging = True
             self.close()
@@ -62,11 +101,21 @@ class Listener:
 
 
 class Turn:
-    """A turn under way; `accepted` holds its ack once the message is stored, `done` its last frame."""
+    """A turn under way in this process.
+
+    Attributes:
+        turn_id: tells it from the turns of other processes.
+        stop: set to end the reply with what was shown until then.
+        accepted: holds the ack once the message is stored.
+        done: holds the last frame; None when there was none.
+        is_ending: whether the last frame is on its way, so that the session is free in a moment.
+    """
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.turn_id = secrets.token_hex(12)
         self.stop = asyncio.Event()
+        self.is_ending = False
         loop = asyncio.get_running_loop()
         self.accepted: asyncio.Future[Frame] = loop.create_future()
         # Who asked may be gone when it fails: then the failure is nobody's.
@@ -75,32 +124,29 @@ class Turn:
 
 
 class LiveSession:
-    """A session's frames, listeners and running turn."""
+    """A session that somebody uses in this process.
 
-    def __init__(self, session_id: str, seq: int) -> None:
+    Attributes:
+        listeners: who receives its frames here.
+        turn: what is running here.
+        grace: ends a turn that nobody listens to.
+        check_at: when to see whether a turn was left without an end, on the event loop's clock; None when none is known to run.
+    """
+
+    def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        self.seq = seq
-        self.frames: deque[Frame] = deque()
         self.listeners: set[Listener] = set()
         self.turn: Turn | None = None
         self.grace: asyncio.TimerHandle | None = None
+        self.check_at: float | None = None
 
-    def publish(self, event: Event) -> Frame:
-        """Number an event and hand it to every listener."""
-        self.seq += 1
-        frame = Frame(self.seq, event, orjson.dumps({**fields(event), "seq": self.seq}).decode())
-        self.frames.append(frame)
+    def hand_on(self, frame: Frame) -> None:
+        """Give a frame to every listener."""
         for listener in self.listeners:
             listener.put(frame)
-        return frame
-
-    def forget_old_frames(self, now: float) -> None:
-        """Drop the frames that are older than the contract keeps them."""
-        while self.frames and now - self.frames[0].at > FRAME_SECONDS:
-            self.frames.popleft()
 
     def stop(self) -> None:
-        """Abort the running turn, if there is one."""
+        """Abort the running turn, if there is one here."""
         if self.turn is not None:
             self.turn.stop.set()
 
@@ -109,21 +155,3 @@ class LiveSession:
         if self.grace is not None:
             self.grace.cancel()
             self.grace = None
-
-    def known_ack(self, request: Request) -> Ack | None:
-        """Return the ack of an earlier message with the request's `client_id`, if it is kept; older ones are found by the store."""
-        if not isinstance(request, Say) or request.client_id is None:
-            return None
-        acks = (frame.event for frame in self.frames if isinstance(frame.event, Ack))
-        return next((ack for ack in acks if ack.client_id == request.client_id), None)
-
-    def missed(self, last_seq: int) -> tuple[list[Frame], bool]:
-        """Return the kept frames after a number, and whether they are all that came after it.
-
-        A client may have frames that a killed process sent and never stored: its number is taken over, so that numbers only rise.
-        """
-        if not self.frames and last_seq > self.seq:
-            self.seq = last_seq
-            return [], False
-        frames = [frame for frame in self.frames if frame.seq > last_seq]
-        return frames, last_seq <= self.seq and len(frames) == self.seq - last_seq

@@ -1,44 +1,49 @@
 """The sessions in use and their running turns. A turn is a task of its own: it outlives the connection that asked for it.
 
-Knows frames and listeners, but neither sockets nor HTTP.
+Knows frames and listeners, but neither sockets nor HTTP; what other processes do in a session comes through the relay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import orjson
 
-from .chat import ChatService, Edit, Recover, Request, Say, new_reply_id
+from .chat import ChatService, Edit, Recover, Request, Say
 from .engines.protocols import Sampling
-from .errors import BackendUnavailable, EmpatheticError, InternalError, NotFound, Overloaded, SessionBusy
-from .events import Ack, Delta, Done
+from .errors import BackendUnavailable, EmpatheticError, NotFound, Overloaded, SessionBusy
+from .events import Ack
 from .frames import Frame, Listener, LiveSession, Turn
 from .metrics import Metrics
+from .relays.memory_relay import MemoryRelay
+from .relays.protocols import TURN_SECONDS, Relay, Signal
 from .responder import Answer, Answering
+from .session_ids import is_temporary
 from .sessions.protocols import Message
-from .trajectory import follow
+from .turn_runner import RETRY_SECONDS, TurnRunner
 
 logger = logging.getLogger(__name__)
 
 # The wire contract's time: so long a turn goes on after the last listener has left.
 GRACE_SECONDS = 60.0
-_SWEEP_SECONDS = 30.0
+_SWEEP_SECONDS = 1.0
 _PURGE_SECONDS = 3600.0
+_PURGE_RETRY_SECONDS = 30.0
 # A temporary conversation is over when nobody has touched it for this long; it holds memory.
 _TEMPORARY_HOURS = 2
 
 
 class LiveSessions:
-    """All sessions that somebody is using.
+    """All sessions that somebody uses in this process.
 
     Args:
         chat: answers and stores.
+        relay: brings the frames of a session to all who listen; temporary sessions, which are this process' own, have another one.
         metrics: where running turns and listeners are counted.
         max_turns: turns that may run at once; more are refused, unless the person is in danger.
         retention_days: conversations that nobody touched for so long are deleted.
@@ -47,22 +52,32 @@ class LiveSessions:
         is_draining: whether new turns are refused because the server is stopping.
     """
 
-    def __init__(self, chat: ChatService, metrics: Metrics, *, max_turns: int, retention_days: int) -> None:
+    def __init__(self, chat: ChatService, relay: Relay, metrics: Metrics, *, max_turns: int, retention_days: int) -> None:
         self.chat = chat
+        self._runner = TurnRunner(chat, metrics)
+        self._relay = relay
+        self._temporary_relay = MemoryRelay()
         self._metrics = metrics
         self._max_turns = max_turns
         self._retention_days = retention_days
         self._sessions: dict[str, LiveSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._unkept = 0
         self.is_draining = False
         metrics.running_turns.set_function(self._running)
 
     async def open(self) -> None:
-        """Open the stores and begin to sweep; raises StoreError."""
+        """Open the stores and the relay, and begin to sweep; raises StoreError, BackendUnavailable."""
         await self.chat.open()
+        await self._relay.open(self)
+        await self._temporary_relay.open(self)
         self._sweeper = asyncio.create_task(self._sweep_forever())
+
+    def relay(self, session_id: str) -> Relay:
+        """Return the relay that a session's frames go through."""
+        return self._temporary_relay if is_temporary(session_id) else self._relay
 
     async def begin(self, session_id: str, request: Request) -> Turn:
         """Start a turn; returns when the message is stored and acknowledged.
@@ -76,19 +91,25 @@ class LiveSessions:
             BackendUnavailable: the server is stopping, or the store cannot be reached.
         """
         session = await self._live(session_id)
+        if session.turn is not None and session.turn.is_ending:
+            await asyncio.wait([session.turn.done])
+            session = await self._live(session_id)
         turn = Turn(request)
-        if known := session.known_ack(request):  # also while that message is being answered
-            turn.accepted.set_result(session.publish(Ack(known.client_id, known.message_id, duplicate=True)))
+        try:
+            if session.turn is not None:
+                raise SessionBusy("a turn is running in this session")
+            self._admit([Message("", "user", request.text)] if isinstance(request, Say | Edit) else [])
+            session.turn = turn
+            self._keep(self._tasks, self._runner.run(session, turn, self.relay(session_id)))
+            await asyncio.shield(turn.accepted)
+        except (SessionBusy, Overloaded, BackendUnavailable):
+            known = await self.chat.earlier(session_id, request)  # also while that message is being answered
+            if known is None:
+                raise
+            turn = Turn(request)
+            ack = Ack(known.client_id, known.message_id, duplicate=True)
+            turn.accepted.set_result(await self.relay(session_id).publish(session_id, ack, None))
             turn.done.set_result(None)
-            return turn
-        if session.turn is not None:
-            raise SessionBusy("a turn is running in this session")
-        self._admit([Message("", "user", request.text)] if isinstance(request, Say | Edit) else [])
-        session.turn = turn
-        task = asyncio.create_task(self._run(session, turn))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(turn.accepted)
         return turn
 
     async def converse(
@@ -120,16 +141,23 @@ class LiveSessions:
 
         Raises:
             NotFound: no such session.
+            BackendUnavailable: the store cannot be reached.
         """
         session = await self._live(session_id)
-        first: list[Frame | str] = [] if ready is None else [ready]
-        if last_seq is not None:
-            missed, complete = session.missed(last_seq)
-            first += [orjson.dumps({"type": "resumed", "replayed": len(missed), "complete": complete}).decode(), *missed]
-        listener = Listener(*first)
+        listener = Listener()
         session.listeners.add(listener)
         session.keep_turn()
         self._metrics.listeners.inc()
+        try:
+            missed = await self.relay(session_id).missed(session_id, last_seq)
+        except BaseException:
+            self.leave(session, listener)
+            raise
+        first: list[Frame | str] = [] if ready is None else [ready]
+        if last_seq is not None:
+            resumed = {"type": "resumed", "replayed": len(missed.frames), "complete": missed.is_complete}
+            first += [orjson.dumps(resumed).decode(), *missed.frames]
+        listener.begin(*first, seq=missed.seq)
         return session, listener
 
     def leave(self, session: LiveSession, listener: Listener) -> None:
@@ -138,8 +166,19 @@ class LiveSessions:
             return
         session.listeners.discard(listener)
         self._metrics.listeners.dec()
-        if not session.listeners and session.turn is not None:
-            session.grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, session.stop)
+        if session.listeners:
+            return
+        if session.turn is not None:
+            self._begin_grace(session)
+        elif session.check_at is not None:  # a turn may run in another process: its grace begins now
+            self._keep(self._errands, self._signal(session.session_id, "left"))
+
+    async def stop(self, session: LiveSession) -> None:
+        """Abort the session's running turn, wherever it runs; raises BackendUnavailable."""
+        if session.turn is not None:
+            session.stop()
+        else:
+            await self.relay(session.session_id).signal(session.session_id, "stop")
 
     async def recover(self, session_id: str) -> None:
         """Answer the last message when a crash has left it without a reply."""
@@ -147,21 +186,24 @@ class LiveSessions:
         if session.turn is not None or self.is_draining:
             return
         messages = (await self.chat.store(session_id).load(session_id)).messages
-        if messages and messages[-1].role == "user":
-            # Busy: another client has asked for the same. Overloaded: the next one to join asks again.
-            with suppress(SessionBusy, Overloaded, NotFound):
-                await self.begin(session_id, Recover())
+        if session.check_at is None and not (messages and messages[-1].role == "user"):
+            return
+        session.check_at = asyncio.get_running_loop().time() + TURN_SECONDS
+        try:
+            await self.begin(session_id, Recover())
+        except (SessionBusy, Overloaded):
+            pass  # another client or process has asked for the same, or answers now; else the next check asks again
+        except NotFound:
+            session.check_at = None
 
     async def delete(self, session_id: str) -> None:
-        """Delete a session, its frames included; who listens is let go. Raises NotFound."""
+        """Delete a session, its frames included; who listens is let go. Raises NotFound, BackendUnavailable."""
         session = self._sessions.get(session_id)
         if session is not None and session.turn is not None:
             session.stop()
             await asyncio.wait([session.turn.done])
         await self.chat.store(session_id).delete(session_id)
-        self._sessions.pop(session_id, None)
-        for listener in session.listeners if session else ():
-            listener.close()
+        await self.relay(session_id).signal(session_id, "deleted")
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new turns, let the running ones finish, and abort what still runs after the time."""
@@ -173,12 +215,60 @@ class LiveSessions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Abort what runs, store it, and close the stores."""
+        """Abort what runs, store it, and close the relay and the stores."""
         await self.drain(0)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        errands = [*self._errands, *([] if self._sweeper is None else [self._sweeper])]
+        for errand in errands:
+            errand.cancel()
+        await asyncio.gather(*errands, return_exceptions=True)
+        await self._relay.aclose()
+        await self._temporary_relay.aclose()
         await self.chat.aclose()
+
+    def on_frame(self, session_id: str, frame: Frame) -> None:
+        """Hand a frame on, and remember whether the turn that it belongs to has ended."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return
+        if frame.type == "done":
+            session.check_at = None
+        elif frame.type != "ack" or not frame.fields()["duplicate"]:
+            session.check_at = asyncio.get_running_loop().time() + TURN_SECONDS
+        session.hand_on(frame)
+
+    def on_signal(self, session_id: str, signal: Signal) -> None:
+        """Do what a signal says, to the part of the session that is here."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return
+        if signal != "left":
+            session.stop()
+        elif session.turn is not None and not session.listeners:
+            session.keep_turn()
+            self._begin_grace(session)
+        if signal == "deleted":
+            self._forget(session)
+            for listener in session.listeners:
+                listener.close()
+
+    def _begin_grace(self, session: LiveSession) -> None:
+        end = self._end_grace
+        session.grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, lambda: self._keep(self._errands, end(session)))
+
+    async def _end_grace(self, session: LiveSession) -> None:
+        """Stop a turn, unless somebody listens to it in another process."""
+        session.grace = None
+        try:
+            if await self.relay(session.session_id).has_other_listeners(session.session_id):
+                self._begin_grace(session)
+                return
+        except BackendUnavailable:
+            logger.info("a turn without listeners is stopped: the other servers cannot be asked")
+        session.stop()
+
+    async def _signal(self, session_id: str, signal: Signal) -> None:
+        with suppress(BackendUnavailable):  # then the turn's own grace, or its outage, ends it
+            await self.relay(session_id).signal(session_id, signal)
 
     def _admit(self, messages: Sequence[Message]) -> None:
         """Refuse a turn when there is no room for it; a person in danger is always answered."""
@@ -190,68 +280,56 @@ class LiveSessions:
     def _running(self) -> int:
         return len(self._tasks) + self._unkept
 
+    def _keep(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        """Run work in a task of its own, referenced until it is done."""
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
     async def _live(self, session_id: str) -> LiveSession:
-        if session_id not in self._sessions:
+        """Return a session, attached to its relay; raises NotFound, BackendUnavailable."""
+        while session_id not in self._sessions:
             conversation = await self.chat.store(session_id).load(session_id)
-            self._sessions.setdefault(session_id, LiveSession(session_id, conversation.session.last_seq))
+            try:
+                await self.relay(session_id).attach(session_id, conversation.session.last_seq)
+            except BaseException:
+                if session_id not in self._sessions:  # else another client has attached it
+                    self._keep(self._errands, self.relay(session_id).detach(session_id))
+                raise
+            self._sessions.setdefault(session_id, LiveSession(session_id))
         return self._sessions[session_id]
 
-    async def _run(self, session: LiveSession, turn: Turn) -> None:
-        """Run a turn to its end, whatever happens."""
-        last: Frame | None = None
-        try:
-            message, is_repeat = await self.chat.accept(session.session_id, turn.request, seq=session.seq + 1)
-            is_known = is_repeat or isinstance(turn.request, Recover)
-            turn.accepted.set_result(session.publish(Ack(message.client_id, message.message_id, duplicate=is_known)))
-            if not is_repeat:
-                last = await self._answer(session, turn, message.message_id)
-        except EmpatheticError as exc:
-            turn.accepted.set_exception(exc)
-        except Exception:  # a defect of ours: who waits is told, and the other sessions go on
-            logger.exception("a turn could not be run")
-            if not turn.accepted.done():
-                turn.accepted.set_exception(InternalError("an internal error; the log has it"))
-        finally:
-            session.turn = None
-            session.keep_turn()
-            turn.done.set_result(last)
+    def _forget(self, session: LiveSession) -> None:
+        del self._sessions[session.session_id]
+        self._keep(self._errands, self.relay(session.session_id).detach(session.session_id))
 
-    async def _answer(self, session: LiveSession, turn: Turn, message_id: str) -> Frame:
-        """Publish what happens until the reply is stored; a defect ends the turn with `error`, never without an end."""
-        reply_id = new_reply_id()
-        shown: list[str] = []
+    async def _check(self, session: LiveSession) -> None:
+        """See whether a turn was left without an end, by a process that died or lost the store, and finish it."""
         try:
-            events = self.chat.reply(session.session_id, message_id, reply_id, stop=turn.stop, next_seq=lambda: session.seq + 1)
-            async with aclosing(events):
-                async for event in events:
-                    if isinstance(event, Delta):
-                        shown.append(event.text)
-                    frame = session.publish(event)
-                    if isinstance(event, Done):
-                        return frame
-        except EmpatheticError as exc:
-            logger.warning("a turn failed: %s", exc.message)
-        except Exception:  # as above
-            logger.exception("a turn failed")
-        self._metrics.turns.labels("error").inc()
-        timings = {"classify_ms": None, "first_token_ms": None, "total_ms": None}
-        return session.publish(Done(message_id, reply_id, "".join(shown), "error", follow(()).as_dict(), timings))
+            await self.recover(session.session_id)
+        except NotFound:
+            session.check_at = None
+        except BackendUnavailable:
+            session.check_at = asyncio.get_running_loop().time() + RETRY_SECONDS
 
     async def _sweep_forever(self) -> None:
-        """Forget old frames and idle sessions, and delete the conversations whose time is over."""
+        """Finish what was left without an end, forget idle sessions, and delete the conversations whose time is over."""
+        loop = asyncio.get_running_loop()
         purge_at = 0.0
         while True:
-            now = time.monotonic()
             for session in list(self._sessions.values()):
-                session.forget_old_frames(now)
-                if not (session.frames or session.listeners or session.turn):
-                    del self._sessions[session.session_id]
-            if now >= purge_at:
+                if not (session.listeners or session.turn):
+                    self._forget(session)
+                elif session.turn is None and session.check_at is not None and session.check_at <= loop.time():
+                    session.check_at = None if self.is_draining else loop.time() + TURN_SECONDS
+                    self._keep(self._errands, self._check(session))
+            if loop.time() >= purge_at:
                 try:
                     await self.chat.purge(_days_ago(self._retention_days), _days_ago(_TEMPORARY_HOURS / 24))
-                    purge_at = now + _PURGE_SECONDS
+                    purge_at = loop.time() + _PURGE_SECONDS
                 except EmpatheticError as exc:
                     logger.warning("old conversations could not be deleted now: %s", exc.message)
+                    purge_at = loop.time() + _PURGE_RETRY_SECONDS
             await asyncio.sleep(_SWEEP_SECONDS)
 
 

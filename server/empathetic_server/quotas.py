@@ -1,18 +1,31 @@
-"""How much one client may ask for: sliding windows per key and per address. Knows no HTTP."""
+"""How much one client may ask for: sliding windows per key and per address. Knows no HTTP.
+
+Servers that share a Redis count together there. While it cannot be reached each counts alone: nobody is refused for an outage, and
+nobody gets more than the quota from one server.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from .errors import RateLimited, SettingsError
+from .errors import BackendUnavailable, RateLimited, SettingsError
 
+if TYPE_CHECKING:
+    from .redis_connection import RedisConnection
+
+logger = logging.getLogger(__name__)
+
+# While the Redis of several servers is away, no request but one in this time waits for it.
+_ALONE_SECONDS = 1.0
 # Who has one address of an IPv6 network usually has all of its 64 lower bits.
 _IPV6_PREFIX = 64
 
@@ -31,15 +44,19 @@ class Quotas:
     Args:
         per_key: such as `600/minute`, for all requests with one key; None for no quota.
         per_address: the same for all requests from one address.
+        connection: the Redis in which servers count together; None to count alone.
 
     Raises:
         SettingsError: a quota is not written so.
     """
 
-    def __init__(self, per_key: str | None, per_address: str | None) -> None:
+    def __init__(self, per_key: str | None, per_address: str | None, connection: RedisConnection | None = None) -> None:
         self._per_key = _parsed("EMPATHETIC_QUOTA_PER_KEY", per_key)
         self._per_address = _parsed("EMPATHETIC_QUOTA_PER_ADDRESS", per_address)
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._connection = connection
+        self._shared = self._own if connection is None else MovingWindowRateLimiter(connection.counters("empathetic:quota"))
+        self._alone_until = 0.0
 
     async def charge(self, caller: Caller) -> RateLimited | None:
         """Count one request; returns the refusal when it is over a quota."""
@@ -49,11 +66,27 @@ class Quotas:
         if self._per_key is not None and caller.owner is not None:
             charged.append((self._per_key, "key", caller.owner))
         for item, *identity in charged:
-            if not await self._windows.hit(item, *identity):
-                window = await self._windows.get_window_stats(item, *identity)
-                wait_s = max(1, math.ceil(window.reset_time - time.time()))
-                return RateLimited(f"the quota of {item} is spent", retry_after_s=wait_s)
+            wait_s = await self._hit(item, *identity)
+            if wait_s is not None:
+                return RateLimited(f"the quota of {item} is spent", retry_after_s=max(1, math.ceil(wait_s)))
         return None
+
+    async def _hit(self, item: RateLimitItem, *identity: str) -> float | None:
+        """Count one request; returns the seconds until there is room when it is over the quota."""
+        if self._connection is not None and time.monotonic() >= self._alone_until:
+            try:
+                with self._connection.translated():
+                    return await _hit(self._shared, item, *identity)
+            except BackendUnavailable as exc:
+                self._alone_until = time.monotonic() + _ALONE_SECONDS
+                logger.warning("requests are counted by this server alone: %s", exc.message)
+        return await _hit(self._own, item, *identity)
+
+
+async def _hit(windows: MovingWindowRateLimiter, item: RateLimitItem, *identity: str) -> float | None:
+    if await windows.hit(item, *identity):
+        return None
+    return (await windows.get_window_stats(item, *identity)).reset_time - time.time()
 
 
 def network_of(address: str) -> str:

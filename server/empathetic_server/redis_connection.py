@@ -6,10 +6,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -50,11 +51,26 @@ class SessionKeys(NamedTuple):
     messages: str
     clients: str
     feedback: str
+    frames: str
+    turn: str
 
 
 def session_keys(session_id: str) -> SessionKeys:
     """Return the names of a session's keys."""
     return SessionKeys(*(f"empathetic:{{{session_id}}}:{part}" for part in SessionKeys._fields))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn Redis' errors into ours. Their text is not passed on: it may hold what was sent."""
+    try:
+        yield
+    except (RedisTimeoutError, asyncio.TimeoutError) as exc:
+        raise BackendUnavailable("the session store did not answer in time", retry_after_s=1) from exc
+    except (RedisConnectionError, OSError, RuntimeError) as exc:
+        raise BackendUnavailable("the session store cannot be reached", retry_after_s=1) from exc
+    except FAILURES as exc:
+        raise BackendUnavailable(f"the session store failed: {type(exc).__name__}", retry_after_s=1) from exc
 
 
 class RedisConnection:
@@ -140,6 +156,17 @@ class RedisConnection:
             return False
         return self.is_open
 
+    @staticmethod
+    def translated() -> AbstractContextManager[None]:
+        """Turn Redis' errors into ours, for who must not import this module unless there is a Redis."""
+        return translated()
+
+    def counters(self, prefix: str) -> RedisStorage:
+        """Return a storage for rate limits on these connections; raises the library's errors."""
+        # The URL names the kind of storage alone. The library's types leave the pool out, its documentation does not.
+        pool: Any = self._pool
+        return RedisStorage("async+redis://", implementation="redispy", key_prefix=prefix, connection_pool=pool)
+
     async def aclose(self) -> None:
         """Disconnect. May be called twice."""
         self.is_open = False
@@ -148,19 +175,6 @@ class RedisConnection:
 
     async def _probe(self) -> None:
         await self.client.set(_PROBE, 1, ex=60)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn Redis' errors into ours. Their text is not passed on: it may hold what was sent."""
-    try:
-        yield
-    except (RedisTimeoutError, asyncio.TimeoutError) as exc:
-        raise BackendUnavailable("the session store did not answer in time", retry_after_s=1) from exc
-    except (RedisConnectionError, OSError, RuntimeError) as exc:
-        raise BackendUnavailable("the session store cannot be reached", retry_after_s=1) from exc
-    except FAILURES as exc:
-        raise BackendUnavailable(f"the session store failed: {type(exc).__name__}", retry_after_s=1) from exc
 
 
 def _text(value: bytes | str) -> str:

@@ -11,6 +11,8 @@ from empathetic_server.errors import NotFound
 from empathetic_server.events import Disclosure
 from empathetic_server.frames import FRAME_SECONDS, Frame, Listener, LiveSession
 from empathetic_server.live import GRACE_SECONDS
+from empathetic_server.relays import MemoryRelay
+from empathetic_server.relays.protocols import Missed
 from empathetic_server.sessions import MemorySessions, session_store
 from empathetic_server.sessions.protocols import Message, Session
 from empathetic_server.settings import Settings
@@ -78,9 +80,11 @@ async def test_a_turn_without_listeners_is_stopped_after_its_grace_and_goes_on_w
 
 
 async def test_a_listener_that_does_not_read_is_cut_off_and_others_are_not() -> None:
-    session = LiveSession("s", 0)
+    session = LiveSession("s")
     slow, quick = Listener(), Listener()
-    session.listeners = {slow, quick}
+    for listener in (slow, quick):
+        listener.begin(seq=0)
+        session.listeners.add(listener)
     seen: list[int] = []
 
     async def read() -> None:
@@ -89,8 +93,8 @@ async def test_a_listener_that_does_not_read_is_cut_off_and_others_are_not() -> 
             seen.append(item.seq)
 
     reading = asyncio.create_task(read())
-    for _ in range(1500):
-        session.publish(Disclosure("x"))
+    for number in range(1, 1501):
+        session.hand_on(Frame.of(Disclosure("x"), number))
         await asyncio.sleep(0)
     quick.close()
     await reading
@@ -105,23 +109,36 @@ async def test_a_long_replay_is_no_slow_reading() -> None:
         session, listener = await at.live.join(session_id)
         at.live.leave(session, listener)
         for _ in range(1500):
-            session.publish(Disclosure("x"))
+            await at.live.relay(session_id).publish(session_id, Disclosure("x"), None)
         async with at.socket() as socket:
             await hello(socket, session_id=session_id, last_seq=0)
             assert (await receive(socket))["replayed"] == 1500
             assert [(await receive(socket))["seq"] for _ in range(1500)] == list(range(1, 1501))
 
 
-def test_frames_are_kept_ten_minutes_and_a_resumption_after_that_is_incomplete() -> None:
-    session = LiveSession("s", 0)
+async def test_frames_are_kept_ten_minutes_and_a_resumption_after_that_is_incomplete() -> None:
+    time = 0.0
+    relay = MemoryRelay(lambda: time)
+    await relay.attach("s", 0)
     for _ in range(3):
-        session.publish(Disclosure("x"))
-    assert [frame.seq for frame in session.missed(1)[0]] == [2, 3]
-    session.forget_old_frames(session.frames[-1].at + FRAME_SECONDS - 1)
-    assert session.missed(0)[1]
-    session.forget_old_frames(session.frames[-1].at + FRAME_SECONDS + 1)
-    assert session.missed(0) == ([], False)
-    assert session.missed(3) == ([], True)
+        await relay.publish("s", Disclosure("x"), None)
+    time = FRAME_SECONDS - 1
+    assert (await relay.missed("s", 0)).is_complete
+    time = FRAME_SECONDS + 1
+    assert await relay.missed("s", 0) == Missed([], is_complete=False, seq=3)
+    assert await relay.missed("s", 3) == Missed([], is_complete=True, seq=3)
+
+
+async def test_what_a_listener_is_told_before_it_begins_comes_once_and_in_order() -> None:
+    listener = Listener()
+    frames = [Frame.of(Disclosure("x"), number) for number in range(1, 6)]
+    for frame in frames[1:4]:
+        listener.put(frame)
+    listener.begin("ready", *frames[:3], seq=3)
+    listener.put(frames[3])  # as after an outage, when a relay repeats
+    listener.put(frames[4])
+    listener.close()
+    assert [item if isinstance(item, str) else item.seq async for item in listener] == ["ready", 1, 2, 3, 4, 5]
 
 
 async def test_an_answer_for_a_deleted_conversation_is_an_end_with_error_and_stores_nothing() -> None:

@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope, Send
 
 from ..chat import Edit, Request, Say
 from ..errors import BackendUnavailable
-from ..events import Ack, Done, EmotionDetected, SafetyRaised, fields
 from ..frames import Frame, Listener, LiveSession, Turn
 from ..live import LiveSessions
 from ..safety import Assessment
@@ -32,12 +31,12 @@ class TurnView:
         self._turn = turn
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
-        """Yield the turn's frames, from ack to done."""
+        """Yield the turn's frames, from ack to done, or to the error that has interrupted it."""
         first = self._turn.accepted.result().seq
         async for item in self._listener:
-            if isinstance(item, Frame) and item.seq >= first:
+            if isinstance(item, Frame) and (item.seq >= first or item.type == "error"):
                 yield item
-                if isinstance(item.event, Done):
+                if item.type in ("done", "error"):
                     return
 
     def close(self) -> None:
@@ -74,17 +73,19 @@ async def _collect(view: TurnView, session_id: str) -> dict[str, Any]:
     safety = Assessment("none").as_dict()
     ending: dict[str, Any] = {}
     async for frame in view.frames():
-        event = frame.event
-        if isinstance(event, EmotionDetected):
-            emotion = dict(event.reading)
-        elif isinstance(event, SafetyRaised):
-            safety = {"level": event.level, "resources": event.resources}
-        elif isinstance(event, Done):
-            ending = fields(event)
-            del ending["type"]
+        if frame.type == "emotion":
+            emotion = _without(frame.fields(), "type", "seq", "message_id")
+        elif frame.type == "safety":
+            safety = _without(frame.fields(), "type", "seq")
+        elif frame.type == "done":
+            ending = _without(frame.fields(), "type", "seq")
     if not ending:
-        raise BackendUnavailable("the conversation was closed meanwhile", retry_after_s=1)
+        raise BackendUnavailable("the conversation was interrupted", retry_after_s=1)
     return {"session_id": session_id, **ending, "emotion": emotion, "safety": safety}
+
+
+def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 class EventStream(Response):
@@ -111,6 +112,6 @@ class EventStream(Response):
 
     def _encode(self, frame: Frame) -> bytes:
         text = frame.text
-        if isinstance(frame.event, Ack):
-            text = json.dumps({**fields(frame.event), "seq": frame.seq, "session_id": self._session_id})
-        return f"event: {frame.event.type}\ndata: {text}\n\n".encode()
+        if frame.type == "ack":
+            text = json.dumps({**frame.fields(), "session_id": self._session_id})
+        return f"event: {frame.type}\ndata: {text}\n\n".encode()

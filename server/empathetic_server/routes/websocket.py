@@ -142,7 +142,7 @@ class _Connection:
                 if isinstance(frame, PingFrame):
                     listener.put('{"type":"pong"}')
                 elif isinstance(frame, StopFrame):
-                    session.stop()
+                    await self._live.stop(session)
                 else:
                     await self._begin(session, _request(frame))
             except Unauthenticated as exc:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from .memory_sessions import MemorySessions
 from .protocols import SessionStore
 from .sqlite_sessions import SqliteSessions
 
-__all__ = ["MemorySessions", "SessionStore", "SqliteSessions", "session_store"]
+if TYPE_CHECKING:
+    from ..redis_connection import RedisConnection
+
+__all__ = ["MemorySessions", "SessionStore", "SqliteSessions", "session_store", "shared_redis"]
 
 # The tests' and demonstrations' store: a limit that nobody meets by accident.
 _MEMORY_SESSIONS = 100_000
@@ -39,3 +43,12 @@ def session_store(url: str, *, retention_days: int = 30) -> SessionStore:
     raise StoreError(
         "EMPATHETIC_SESSIONS must be sqlite:///relative/path.db, sqlite:////absolute/path.db, redis://HOST:PORT, rediss://, unix:// or memory://"
     )
+
+
+def shared_redis(store: SessionStore) -> RedisConnection | None:
+    """Return the Redis through which several processes share a store's sessions; None where one process has them alone."""
+    if store.name != "redis":
+        return None
+    from .redis_sessions import RedisSessions  # noqa: PLC0415  # as above
+
+    return store.connection if isinstance(store, RedisSessions) else None

@@ -6,11 +6,15 @@ Times are UTC, ISO 8601 with milliseconds and `Z` (`now()`), so that they sort a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
 from ..safety import Level
+
+# The id of the turn that the running task writes for; None outside of turns. A store that several processes share asks for it.
+writing_turn: ContextVar[str | None] = ContextVar("writing_turn", default=None)
 
 
 def now() -> str:
@@ -83,7 +87,8 @@ class SessionStore(Protocol):
     """Keeps conversations. When a call returns, what it did survives the death of the process (not for the memory store).
 
     Every call that names a session raises NotFound when there is none, and BackendUnavailable when the store is closed or
-    cannot be reached. Every call that changes a session also sets its `updated_at`. Each call is one transaction.
+    cannot be reached. A store that several processes share raises SessionBusy when `writing_turn` has lost the session to another
+    process; nothing changes. Every call that changes a session also sets its `updated_at`. Each call is one transaction.
     """
 
     @property

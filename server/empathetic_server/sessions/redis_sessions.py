@@ -3,7 +3,8 @@
 Of a session, `session` is a hash of its fields; `order` lists the messages' ids; `messages` has three fields for each: its id, with what
 never changes, ID:text, and ID:found, with emotion and safety; `clients` leads from a `client_id` to its message. All of them expire by
 themselves when nobody has touched the session for the retention time. `empathetic:updated` orders the sessions by that touch, for `purge`.
-Frames and running turns are still the server process's own: one process at a time may use a session.
+A turn writes only while its id is in `turn` (`relays/redis_relay.py`): one that hung must not write over what another process has
+answered since.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import NotFound, SessionBusy
 from ..redis_connection import RedisConnection, session_keys, translated
 from ..safety import Level
-from .protocols import Conversation, Feedback, Message, Session, now
+from .protocols import Conversation, Feedback, Message, Session, now, writing_turn
 
 _UPDATED = "empathetic:updated"
 _PURGED_AT_ONCE = 500
 
 # A script answers with a status, which is "ok" or the message of a NotFound, and a value.
 _PREAMBLE = """
-local session, order, messages, clients, feedback, updated = unpack(KEYS)
-local id, at, score, seconds, last_seq = unpack(ARGV)
+local session, order, messages, clients, feedback, frames, turn, updated = unpack(KEYS)
+local id, at, score, seconds, last_seq, writer = unpack(ARGV)
 
 if redis.call('EXISTS', session) == 0 then return {'no such session'} end
+if writer ~= '' and redis.call('GET', turn) ~= writer then return {'lost'} end
 
 local function touch()
   redis.call('HSET', session, 'updated_at', at)
@@ -62,9 +64,9 @@ end
 """
 
 _CREATE = """
-local session, order, messages, clients, feedback, updated = unpack(KEYS)
+local session, updated = KEYS[1], KEYS[#KEYS]
 local id, at, score, seconds, last_seq = unpack(ARGV)
-redis.call('HSET', session, 'last_seq', last_seq, unpack(ARGV, 6))
+redis.call('HSET', session, 'last_seq', last_seq, unpack(ARGV, 7))
 redis.call('EXPIRE', session, seconds)
 redis.call('ZADD', updated, score, id)
 return {'ok'}
@@ -76,7 +78,7 @@ return {'ok', {redis.call('HGETALL', session), redis.call('LRANGE', order, 0, -1
 """
 
 _ADD = """
-local message, fixed, text, client_id = unpack(ARGV, 6)
+local message, fixed, text, client_id = unpack(ARGV, 7)
 if client_id then
   local earlier = redis.call('HGET', clients, client_id)
   if earlier then return {'ok', read(earlier)} end
@@ -88,7 +90,7 @@ return {'ok', read(message)}
 """
 
 _EDIT = """
-local message, text = unpack(ARGV, 6)
+local message, text = unpack(ARGV, 7)
 local place = position(message, 'user')
 if not place then return {'no such message'} end
 drop_after(place)
@@ -99,7 +101,7 @@ return {'ok', read(message)}
 """
 
 _FINISH = """
-local message, found, reply, fixed, text, disclosed_at = unpack(ARGV, 6)
+local message, found, reply, fixed, text, disclosed_at = unpack(ARGV, 7)
 local place = position(message, 'user')
 if not place then return {'no such message'} end
 drop_after(place)
@@ -111,7 +113,7 @@ return {'ok'}
 """
 
 _NAME = """
-if ARGV[6] then redis.call('HSET', session, 'user_name', ARGV[6]) else redis.call('HDEL', session, 'user_name') end
+if ARGV[7] then redis.call('HSET', session, 'user_name', ARGV[7]) else redis.call('HDEL', session, 'user_name') end
 touch()
 return {'ok'}
 """
@@ -122,7 +124,7 @@ return {'ok'}
 """
 
 _FEEDBACK = """
-local message, given = unpack(ARGV, 6)
+local message, given = unpack(ARGV, 7)
 if not position(message) then return {'no such message'} end
 redis.call('HSET', feedback, message, given)
 touch()
@@ -251,10 +253,13 @@ class RedisSessions:
         await self.connection.aclose()
 
     async def _run(self, script: str, session_id: str, *arguments: str, last_seq: int = 0, at: str | None = None) -> Any:
-        """Run a script on a session and return its value; raises NotFound."""
+        """Run a script on a session and return its value; raises NotFound, or SessionBusy when the writing turn has lost the session."""
         at = at or now()
         keys = [*session_keys(session_id), _UPDATED]
-        status, *value = await self.connection.run(script, keys, session_id, at, _score(at), self._retention_s, last_seq, *arguments)
+        standard = (session_id, at, _score(at), self._retention_s, last_seq, writing_turn.get() or "")
+        status, *value = await self.connection.run(script, keys, *standard, *arguments)
+        if status == b"lost":
+            raise SessionBusy("another server has taken the conversation over")
         if status != b"ok":
             raise NotFound(_text(status))
         return value[0] if value else None
