@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
@@ -27,11 +29,13 @@ class Server(uvicorn.Server):
     Args:
         config: how to serve.
         check: awaited before anything else; what it raises ends the start.
+        delay_s: how long to go on as before when it is asked to stop, but for readiness.
     """
 
-    def __init__(self, config: uvicorn.Config, check: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, config: uvicorn.Config, check: Callable[[], Awaitable[None]] | None = None, *, delay_s: float = 0) -> None:
         super().__init__(config)
         self._check = check
+        self._delay_s = delay_s
 
     async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # uvicorn's list[socket]
         """Check, in the event loop that will serve (gRPC's clients do not outlive theirs without noise), then serve."""
@@ -54,13 +58,16 @@ class Server(uvicorn.Server):
             )
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # as above
-        """Let running replies finish before connections are closed: nothing accepted is lost."""
+        """Let load balancers turn away and running replies finish before connections are closed: nothing accepted is lost."""
+        deadline = time.monotonic() + self._delay_s
+        while time.monotonic() < deadline and not self.force_exit:  # noqa: ASYNC110  # a signal's handler sets no event of the loop
+            await asyncio.sleep(0.1)
         await self.config.app.state.live.drain(self.config.timeout_graceful_shutdown)  # type: ignore[union-attr]  # as below
         await super().shutdown(sockets=sockets)  # type: ignore[arg-type]  # as above
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at the first signal once running requests have finished, at the second Ctrl-C at once."""
-        self.config.app.state.live.is_draining = True  # type: ignore[union-attr]  # `main` passes the application itself
+        self.config.app.state.live.is_leaving = True  # type: ignore[union-attr]  # `main` passes the application itself
         super().handle_exit(sig, frame)
 
 
@@ -88,7 +95,8 @@ def main() -> None:
     try:
         settings = Settings()
         configure_logging(settings.log_level, settings.log_format)
-        server = Server(configure(create_app(settings), settings), partial(try_services, settings))
+        check = partial(try_services, settings)
+        server = Server(configure(create_app(settings), settings), check, delay_s=settings.drain_delay_seconds)
         # uvicorn raises its signal again when it has drained: by then that is a clean end, not a death by signal.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with contextlib.suppress(KeyboardInterrupt):

@@ -116,7 +116,7 @@ def create_app(
         settings.allowed_origins,
     )
     install_access(app, access)
-    context.install(app, metrics)
+    context.install(app, metrics, lambda: live.is_leaving)
     app.add_middleware(SecurityHeaders, frame_origins=settings.allowed_origins)
     app.include_router(emotions_router(engine))
     app.include_router(chat_router(live))

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -16,6 +16,8 @@ from .events import Event, fields
 
 # The wire contract's time.
 FRAME_SECONDS = 600.0
+# Why a listener hears nothing more: it reads too slowly, the conversation was deleted, or the server stops.
+Ending = Literal["lagging", "deleted", "leaving"]
 # Far more frames than a reply has: who has not read them is not reading.
 _LISTENER_FRAMES = 1000
 
@@ -51,10 +53,14 @@ class Frame:
 
 
 class Listener:
-    """One client's view of a session, in order and without a repetition. `lagging` tells that it read too slowly and was cut off."""
+    """One client's view of a session, in order and without a repetition.
+
+    Attributes:
+        ending: why the view has ended or is about to; None while it goes on. Who lags is cut off, others still get what is in the view.
+    """
 
     def __init__(self) -> None:
-        self.lagging = False
+        self.ending: Ending | None = None
         self._seq = 0
         self._queue: asyncio.Queue[Frame | str | None] = asyncio.Queue()
         self._limit = _LISTENER_FRAMES
@@ -85,18 +91,19 @@ class Listener:
                 return
             self._seq = item.seq
         if self._queue.qsize() >= self._limit:
-            self.lagging = True
-            self.close()
-        if not self.lagging:
+            self.close("lagging")
+        if self.ending is None:
             self._queue.put_nowait(item)
 
-    def close(self) -> None:
-        """End the view after what is in it."""
-        self._queue.put_nowait(None)
+    def close(self, ending: Ending) -> None:
+        """End the view after what is in it; the first ending counts, unless the client lags."""
+        if self.ending is None or ending == "lagging":
+            self.ending = ending
+            self._queue.put_nowait(None)
 
     async def __aiter__(self) -> AsyncIterator[Frame | str]:
         """Yield what was put in until the view is closed or cut off."""
-        while (item := await self._queue.get()) is not None and not self.lagging:
+        while (item := await self._queue.get()) is not None and self.ending != "lagging":
             yield item
 
 
@@ -144,6 +151,11 @@ class LiveSession:
         """Give a frame to every listener."""
         for listener in self.listeners:
             listener.put(frame)
+
+    def send_away(self, ending: Ending) -> None:
+        """End every listener's view."""
+        for listener in self.listeners:
+            listener.close(ending)
 
     def stop(self) -> None:
         """Abort the running turn, if there is one here."""

@@ -47,12 +47,23 @@ class LiveSessions:
         metrics: where running turns and listeners are counted.
         max_turns: turns that may run at once; more are refused, unless the person is in danger.
         retention_days: conversations that nobody touched for so long are deleted.
+        grace_s: how long a turn goes on when nobody listens; the wire contract's time.
 
     Attributes:
-        is_draining: whether new turns are refused because the server is stopping.
+        is_leaving: whether the server was asked to stop; nobody should send it new work.
+        is_draining: whether new turns are refused, because the server is stopping.
     """
 
-    def __init__(self, chat: ChatService, relay: Relay, metrics: Metrics, *, max_turns: int, retention_days: int) -> None:
+    def __init__(
+        self,
+        chat: ChatService,
+        relay: Relay,
+        metrics: Metrics,
+        *,
+        max_turns: int,
+        retention_days: int,
+        grace_s: float = GRACE_SECONDS,
+    ) -> None:
         self.chat = chat
         self._runner = TurnRunner(chat, metrics)
         self._relay = relay
@@ -60,11 +71,13 @@ class LiveSessions:
         self._metrics = metrics
         self._max_turns = max_turns
         self._retention_days = retention_days
+        self._grace_s = grace_s
         self._sessions: dict[str, LiveSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._unkept = 0
+        self.is_leaving = False
         self.is_draining = False
         metrics.running_turns.set_function(self._running)
 
@@ -206,8 +219,11 @@ class LiveSessions:
         await self.relay(session_id).signal(session_id, "deleted")
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new turns, let the running ones finish, and abort what still runs after the time."""
-        self.is_draining = True
+        """Refuse new turns, send listeners away as their turns end, and abort what still runs after the time."""
+        self.is_leaving = self.is_draining = True
+        for session in self._sessions.values():
+            if session.turn is None:
+                session.send_away("leaving")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         for session in self._sessions.values():
@@ -235,6 +251,8 @@ class LiveSessions:
         elif frame.type != "ack" or not frame.fields()["duplicate"]:
             session.check_at = asyncio.get_running_loop().time() + TURN_SECONDS
         session.hand_on(frame)
+        if self.is_draining and frame.type == "done":
+            session.send_away("leaving")
 
     def on_signal(self, session_id: str, signal: Signal) -> None:
         """Do what a signal says, to the part of the session that is here."""
@@ -248,12 +266,11 @@ class LiveSessions:
             self._begin_grace(session)
         if signal == "deleted":
             self._forget(session)
-            for listener in session.listeners:
-                listener.close()
+            session.send_away("deleted")
 
     def _begin_grace(self, session: LiveSession) -> None:
         end = self._end_grace
-        session.grace = asyncio.get_running_loop().call_later(GRACE_SECONDS, lambda: self._keep(self._errands, end(session)))
+        session.grace = asyncio.get_running_loop().call_later(self._grace_s, lambda: self._keep(self._errands, end(session)))
 
     async def _end_grace(self, session: LiveSession) -> None:
         """Stop a turn, unless somebody listens to it in another process."""

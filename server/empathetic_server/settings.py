@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     responder: Path = Field(default=Path("models/responder/onnx"), description="directory of the embedded generator's model")
     sessions: str = Field(
         default="sqlite:///empathetic-sessions.db",
-        description="where conversations are kept: sqlite:///PATH, redis://[:PASSWORD@]HOST:PORT (one server at a time) or memory://",
+        description="where conversations are kept: sqlite:///PATH, redis://[:PASSWORD@]HOST:PORT (several servers may share it) or memory://",
     )
     retention_days: int = Field(default=30, ge=1, description="conversations that nobody touched for so long are deleted")
     max_turns: int = Field(default=256, ge=1, description="replies written at once; more are refused with 429")
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     quota_per_key: str | None = Field(default=None, description="requests that one key may send, such as 600/minute")
     quota_per_address: str | None = Field(default=None, description="requests that one address may send, such as 60/minute")
     locale: Locale = Field(default="international", description="whose crisis contacts are named: us, gb, ie, ca, au, in or international")
+    drain_delay_seconds: int = Field(
+        default=0, ge=0, description="time after SIGTERM in which /readyz says `draining` and all is still answered, for load balancers"
+    )
     drain_seconds: int = Field(default=30, ge=0, description="time that running requests have to finish after SIGTERM")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level that is logged")
     log_format: Literal["text", "json"] = Field(default="text", description="how a line of the log looks: text or json")

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.scripted_openai import ScriptedOpenAI, answers, scripted_openai, waits
@@ -52,6 +52,14 @@ async def asked(vllm: ScriptedOpenAI, requests: int) -> None:
     """Wait until so many requests have come."""
     while len(vllm.asked) < requests:  # noqa: ASYNC110  # they cross a socket
         await asyncio.sleep(0.01)
+
+
+async def closing(socket: ClientConnection) -> int:
+    """Wait until the server closes, and return its code."""
+    with pytest.raises(ConnectionClosed) as closed:
+        await receive(socket)
+    assert closed.value.rcvd is not None
+    return int(closed.value.rcvd.code)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -136,19 +144,30 @@ async def test_sigterm_lets_a_running_turn_finish_and_closes_sockets_with_1012(r
                 await send(socket, type="message", text="hello there", client_id="c1")
                 await until_type(socket, "emotion")
                 process.send_signal(signal.SIGTERM)
-                while (await http.get("/readyz")).json()["status"] != "draining":  # noqa: ASYNC110  # the signal is asynchronous
-                    await asyncio.sleep(0.01)
-                await send(other, type="message", text="too late", client_id="c1")
-                refused_turn = await receive(other)
+                idle = await closing(other)  # nothing keeps it: its client may go to another server at once
+                refused_turn = await http.post("/v1/chat", json={"message": "too late"})
+                unready = await http.get("/readyz")
                 gate.set()
                 frames = await until_type(socket, "done")
-                with pytest.raises(ConnectionClosed) as closed:
-                    await receive(socket)
+                busy = await closing(socket)
             assert await asyncio.to_thread(process.wait, 20) == 0
-    assert refused_turn["error"]["code"] == "backend_unavailable"
+    assert (refused_turn.status_code, refused_turn.json()["error"]["code"]) == (503, "backend_unavailable")
+    assert (unready.status_code, unready.json()["status"]) == (503, "draining")
     assert frames[-1]["reply"] == "".join(PIECES)
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 1012
+    assert (idle, busy) == (1012, 1012)
+
+
+async def test_before_it_drains_a_server_takes_work_while_load_balancers_turn_away(root: Path) -> None:
+    with serving(root, EMPATHETIC_DRAIN_DELAY_SECONDS="2") as (process, address):
+        async with httpx2.AsyncClient(base_url=address) as http:
+            kept_open = await http.post("/v1/chat", json={"message": "hello there"})
+            process.send_signal(signal.SIGTERM)
+            while (await http.get("/readyz")).status_code != 503:  # noqa: ASYNC110  # the signal is asynchronous
+                await asyncio.sleep(0.01)
+            answered = await http.post("/v1/chat", json={"message": "hello again"})
+        assert await asyncio.to_thread(process.wait, 20) == 0
+    assert "connection" not in kept_open.headers
+    assert (answered.status_code, answered.headers["connection"]) == (200, "close")
 
 
 def test_the_terminal_shows_greeting_emotion_and_reply(root: Path) -> None:

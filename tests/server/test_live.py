@@ -96,9 +96,9 @@ async def test_a_listener_that_does_not_read_is_cut_off_and_others_are_not() -> 
     for number in range(1, 1501):
         session.hand_on(Frame.of(Disclosure("x"), number))
         await asyncio.sleep(0)
-    quick.close()
+    quick.close("deleted")
     await reading
-    assert (slow.lagging, quick.lagging) == (True, False)
+    assert (slow.ending, quick.ending) == ("lagging", "deleted")
     assert seen == list(range(1, 1501))
     assert [item async for item in slow] == []
 
@@ -137,7 +137,7 @@ async def test_what_a_listener_is_told_before_it_begins_comes_once_and_in_order(
     listener.begin("ready", *frames[:3], seq=3)
     listener.put(frames[3])  # as after an outage, when a relay repeats
     listener.put(frames[4])
-    listener.close()
+    listener.close("deleted")
     assert [item if isinstance(item, str) else item.seq async for item in listener] == ["ready", 1, 2, 3, 4, 5]
 
 

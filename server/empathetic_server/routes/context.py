@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -43,11 +43,18 @@ class SlowReader(Exception):
 
 
 class RequestContext:
-    """Middleware: gives each request its id, counts it, and turns what escapes from a route into the contract's error."""
+    """Middleware: gives each request its id, counts it, and turns what escapes from a route into the contract's error.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        app: what handles the request.
+        metrics: where it is counted.
+        is_leaving: whether the server is about to stop; then clients are told to use another connection for their next request.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, is_leaving: Callable[[], bool]) -> None:
         self._app = app
         self._metrics = metrics
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event; only HTTP requests are touched."""
@@ -65,6 +72,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                if self._is_leaving():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -95,7 +104,7 @@ class RequestContext:
             logs.request_id.reset(serving)
 
 
-def install(app: FastAPI, metrics: Metrics) -> None:
+def install(app: FastAPI, metrics: Metrics, is_leaving: Callable[[], bool]) -> None:
     """Put the middleware and the error handlers on an application."""
 
     async def on_empathetic_error(request: Request, exc: Exception) -> Response:
@@ -112,7 +121,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
 
     app.add_exception_handler(EmpatheticError, on_empathetic_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(RequestContext, metrics=metrics, is_leaving=is_leaving)
 
 
 async def read_body(request: Request) -> bytes:

@@ -40,7 +40,7 @@ def operations_router(
     async def readyz() -> Response:
         engines = await ask_engines()
         all_ready = all(engine["ready"] for engine in engines.values())
-        status = "draining" if live.is_draining else ("ready" if all_ready else "degraded")
+        status = "draining" if live.is_leaving else ("ready" if all_ready else "degraded")
         unusable = status == "draining" or not engines["sessions"]["ready"]
         return json_response({"status": status, "engines": engines}, 503 if unusable else 200)
 

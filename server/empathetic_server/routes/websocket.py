@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 from .. import logs, persona
 from ..chat import Edit, Regenerate, Request, Say
 from ..errors import EmpatheticError, InternalError, InvalidRequest, MalformedRequest, Unauthenticated
-from ..frames import Frame, Listener, LiveSession
+from ..frames import Ending, Frame, Listener, LiveSession
 from ..live import LiveSessions
 from ..sessions.protocols import Message
 from .access import Access, caller_of, owned
@@ -45,6 +45,11 @@ _KNOWN = {name for frame in _FRAMES for name in frame.model_fields}
 
 # Close codes of the wire contract.
 _POLICY, _TOO_LARGE, _TRY_LATER = 1008, 1009, 1013
+_ENDINGS: dict[Ending, tuple[int, str]] = {
+    "lagging": (_TRY_LATER, "too slow a reader"),
+    "deleted": (1000, "the conversation was deleted"),
+    "leaving": (1012, "the server is going down"),
+}
 
 
 def websocket_router(live: LiveSessions, access: Access) -> APIRouter:
@@ -171,10 +176,8 @@ class _Connection:
     async def _write(self, listener: Listener) -> None:
         async for item in listener:
             await self._send(item.text if isinstance(item, Frame) else item)
-        if listener.lagging:
-            await self._close(_TRY_LATER, "too slow a reader")
-        else:
-            await self._close(1000, "the conversation was deleted")
+        if listener.ending is not None:
+            await self._close(*_ENDINGS[listener.ending])
 
     async def _receive(self) -> AnyFrame:
         """Return the next frame.
