@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Three chances to renew a claim before it expires, and three pulses before a subscription counts as dead.
 _PULSE_SECONDS = TURN_SECONDS / 3
+_CLAIM_MS = round(1000 * TURN_SECONDS)
 _RETRY_SECONDS = 0.5
 _SIGNALS = get_args(Signal)
 _CHANNEL = "empathetic:channel:"
@@ -68,12 +69,10 @@ end
 return {'ok', seq, missed, 1}
 """
 
-# Renewing also takes back a claim that has expired while nobody else wanted it.
-_CLAIM = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+# A claim that has expired is not taken back: another process may have answered since.
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
 _RELEASE = """
@@ -144,10 +143,11 @@ class RedisRelay:
 
     async def claim(self, session_id: str, turn_id: str) -> bool:
         """Take a session for one turn, and keep it until `release` or the last frame."""
-        is_claimed = await self._try_claim(session_id, turn_id)
+        with translated():
+            is_claimed = await self._connection.client.set(session_keys(session_id).turn, turn_id, nx=True, px=_CLAIM_MS)
         if is_claimed:
             self._claims[session_id] = turn_id
-        return is_claimed
+        return bool(is_claimed)
 
     async def release(self, session_id: str, turn_id: str) -> None:
         """Give a session back; when Redis is away, as soon as it is back."""
@@ -164,7 +164,7 @@ class RedisRelay:
         keys = session_keys(session_id)
         encoded = orjson.dumps(fields(event)).decode()
         ends = isinstance(event, Done) and turn_id is not None
-        if ends:  # before it is so in Redis: the claim must not be renewed after it has ended
+        if ends:  # before it is so in Redis: else it would look as if it was lost
             self._claims.pop(session_id, None)
         arguments = (_channel_name(session_id), turn_id or "", int(ends), round(FRAME_SECONDS), event.type, encoded)
         try:
@@ -280,19 +280,13 @@ class RedisRelay:
         await asyncio.sleep(_PULSE_SECONDS)
         await self._release_all()
         for session_id, turn_id in list(self._claims.items()):
-            if not await self._try_claim(session_id, turn_id):
+            is_ours = await self._connection.run(_RENEW, [session_keys(session_id).turn], turn_id, _CLAIM_MS)
+            if not is_ours and self._claims.get(session_id) == turn_id:  # else it has ended meanwhile
                 logger.warning("a turn has lost its conversation to another server")
-                self._claims.pop(session_id, None)
+                del self._claims[session_id]
                 self._hand_on_signal(_Channel(session_id), "stop")
-            elif self._claims.get(session_id) != turn_id:  # it has ended meanwhile
-                self._unreleased.add((session_id, turn_id))
-                await self._release_all()
         with translated():
             await self._connection.client.publish(self._pulse, "")
-
-    async def _try_claim(self, session_id: str, turn_id: str) -> bool:
-        key = session_keys(session_id).turn
-        return bool(await self._connection.run(_CLAIM, [key], turn_id, round(1000 * TURN_SECONDS)))
 
     async def _release_all(self) -> None:
         """Give back what has ended; raises BackendUnavailable."""
