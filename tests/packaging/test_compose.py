@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from empathetic_server.metrics import Metrics
 from empathetic_server.settings import Settings
 
 from tests.packaging.compose import fill_in, read_compose
 from tests.packaging.dockerfiles import Stage, read_stages
 
+PASSWORD = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4"  # noqa: S105  # nobody's
 FILES = {"gpu": ("compose.yaml",), "cpu": ("compose.yaml", "compose.cpu.yaml")}
 PREFIX = "EMPATHETIC_"
 
@@ -25,7 +28,7 @@ Services = dict[str, dict[str, Any]]
 def stack(request: pytest.FixtureRequest, root: Path) -> dict[str, Any]:
     """A stack with its variables filled in."""
     merged = read_compose(*(root / "deploy" / name for name in FILES[request.param]))
-    filled: dict[str, Any] = fill_in(merged, {})
+    filled: dict[str, Any] = fill_in(merged, {"REDIS_PASSWORD": PASSWORD})
     return filled
 
 
@@ -47,8 +50,8 @@ def test_the_merged_file_fits_compose_s_schema(stack: dict[str, Any], tmp_path: 
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_four_services_are_there(services: Services) -> None:
-    assert set(services) == {"server", "triton", "vllm", "prometheus"}
+def test_the_five_services_are_there(services: Services) -> None:
+    assert set(services) == {"server", "triton", "vllm", "redis", "prometheus"}
 
 
 def test_only_the_classifier_and_the_language_model_ask_for_a_gpu(root: Path) -> None:
@@ -91,7 +94,7 @@ def test_the_servers_environment_is_made_of_its_settings(services: Services) -> 
     assert {name.removeprefix(PREFIX).lower() for name in given} <= set(Settings.model_fields)
     settings = Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in given.items() if value is not None})
     assert (settings.classifier, settings.generator) == ("triton", "vllm")
-    assert any(mount.endswith(":/data") for mount in services["server"]["volumes"])  # where the image keeps conversations
+    assert settings.sessions == f"redis://:{PASSWORD}@redis:6379/0"
 
 
 def test_services_are_asked_where_they_listen(services: Services, stages: dict[str, Stage], root: Path) -> None:
@@ -134,8 +137,46 @@ def test_volumes_are_declared_and_mounted_files_are_there(stack: dict[str, Any],
             assert (root / "deploy" / mount.split(":")[0]).is_file()
 
 
-def test_no_secret_stands_in_the_files(root: Path) -> None:
-    for service in read_compose(*(root / "deploy" / name for name in FILES["cpu"]))["services"].values():
+def test_no_secret_stands_in_the_files_and_none_is_made_up(root: Path) -> None:
+    unfilled = read_compose(*(root / "deploy" / name for name in FILES["cpu"]))
+    with pytest.raises(KeyError, match="REDIS_PASSWORD"):
+        fill_in(unfilled, {})
+    for service in unfilled["services"].values():
         for name, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|KEYS?$|AUTH$", name):
-                assert value is None, name
+            if re.search("PASSWORD|KEYS?$|TOKEN$|AUTH$|SESSIONS$", name):
+                assert value is None or "${REDIS_PASSWORD:?" in value, name
+    assert PASSWORD not in str(unfilled)
+
+
+def test_redis_writes_every_command_to_disk_and_shows_its_password_to_nobody(services: Services, tmp_path: Path) -> None:
+    program, flag, script = services["redis"]["command"]
+    assert (program, flag) == ("sh", "-c")
+    (tmp_path / "redis-server").write_text('#!/bin/sh\necho "$@"; stat -c %a "$1"; cat "$1"\n')
+    (tmp_path / "redis-server").chmod(0o755)
+    script = script.replace("/tmp/", f"{tmp_path}/")  # noqa: S108  # a folder inside
+    environment = {**services["redis"]["environment"], "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    output = subprocess.run([program, flag, script], check=True, capture_output=True, text=True, env=environment).stdout
+    arguments, mode, *configuration = output.splitlines()
+    assert PASSWORD not in script
+    assert arguments == f"{tmp_path}/redis.conf"
+    assert mode == "600"
+    assert configuration == [f"requirepass {PASSWORD}", "appendonly yes", "appendfsync always", "dir /data", "maxmemory-policy noeviction"]
+
+
+def test_alerts_ask_for_metrics_and_labels_that_the_server_has(root: Path) -> None:
+    # A counter's name ends in _total only where it is exposed.
+    known = {family.name + suffix for family in Metrics().registry.collect() for suffix in ("", "_total")} | {"up"}
+    rules = [rule for group in yaml.safe_load((root / "deploy" / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+    assert rules
+    for rule in rules:
+        asked = set(re.findall(r"\b(?:empathetic_\w+|up)\b", rule["expr"]))
+        assert asked, rule["alert"]
+        assert asked <= known
+        assert {"alert", "expr", "for", "labels", "annotations"} == set(rule)
+
+
+def test_prometheus_reads_the_files_that_are_mounted(services: Services, root: Path) -> None:
+    mounted = {mount.split(":")[1] for mount in services["prometheus"]["volumes"]}
+    configuration = yaml.safe_load((root / "deploy" / "prometheus.yml").read_text())
+    flags = dict(flag.split("=", 1) for flag in services["prometheus"]["command"])
+    assert {flags["--config.file"], flags["--storage.tsdb.path"], *configuration["rule_files"]} == mounted
