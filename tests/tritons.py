@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,14 +10,19 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tritonclient.grpc
 from empathetic_export import triton_repository
+from empathetic_server.engines.manifest import read_manifest
+from empathetic_server.engines.triton_classifier import TritonClassifier
+from empathetic_server.metrics import Metrics
 
 from tests.server import tiny_artifact
 
@@ -131,3 +137,38 @@ def tritonserver(repository: Path, log: Path, **options: Any) -> Iterator[Triton
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         yield triton
+
+
+@asynccontextmanager
+async def engine(repository: Path, *addresses: str, max_queued_texts: int = 10_000) -> AsyncIterator[TritonClassifier]:
+    built = TritonClassifier(read_manifest(repository), addresses=addresses, max_queued_texts=max_queued_texts, metrics=Metrics())
+    try:
+        await built.open()
+        yield built
+    finally:
+        await built.aclose()
+
+
+async def ask(classifier: Any, *texts: str, **changes: Any) -> Any:
+    return await classifier.classify(texts, **{"priority": "bulk", "timeout_s": 30, **changes})
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> float:
+    """Wait for a condition and return how long it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds
+        await asyncio.sleep(0.05)
+    return time.monotonic() - started
+
+
+def load(triton: Triton) -> None:
+    """Let Triton read the classifier again."""
+    with tritonclient.grpc.InferenceServerClient(triton.grpc) as client:
+        client.load_model("emotion_classifier")
+
+
+def random_texts(count: int, seed: int = 1) -> list[str]:
+    """Return texts of words that the tiny model knows."""
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.choice(tiny_artifact.WORDS, size=length)) for length in generator.integers(1, 40, size=count)]

@@ -166,7 +166,8 @@ class ChatService:
         """
         started = time.perf_counter()
         store = self.store(session_id)
-        conversation = await store.load(session_id)
+        with self._metrics.load_seconds.time():
+            conversation = await store.load(session_id)
         messages = _until_message(conversation, message_id)
         replaced = [message.text for message in conversation.messages[len(messages) :] if message.role == "assistant"]
         session = conversation.session
@@ -183,15 +184,16 @@ class ChatService:
                 answer = happening
                 finish_reason = answer.finish_reason
                 try:
-                    await store.finish_turn(
-                        session_id,
-                        message_id,
-                        Message(reply_id, "assistant", answer.text, finish_reason=finish_reason, strategy=answer.strategy),
-                        emotion=answer.emotion,
-                        safety=None if answer.safety.level == "none" else answer.safety.level,
-                        disclosed_at=disclosed_at,
-                        last_seq=next_seq(),
-                    )
+                    with self._metrics.finish_seconds.time():
+                        await store.finish_turn(
+                            session_id,
+                            message_id,
+                            Message(reply_id, "assistant", answer.text, finish_reason=finish_reason, strategy=answer.strategy),
+                            emotion=answer.emotion,
+                            safety=None if answer.safety.level == "none" else answer.safety.level,
+                            disclosed_at=disclosed_at,
+                            last_seq=next_seq(),
+                        )
                 except BackendError as exc:
                     logger.error("a reply could not be stored: %s", exc.message)
                     self._metrics.degraded.labels("sessions").inc()

@@ -66,6 +66,17 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        store = Histogram(
+            "empathetic_store_seconds",
+            "Time that a turn waits for where conversations are kept: to accept, load, publish (a frame) and finish.",
+            ["step"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.accept_seconds = store.labels("accept")
+        self.load_seconds = store.labels("load")
+        self.publish_seconds = store.labels("publish")
+        self.finish_seconds = store.labels("finish")
         self.degraded = Counter(
             "empathetic_degraded_total", "Times that a part failed and a turn went on without it.", ["part"], registry=self.registry
         )

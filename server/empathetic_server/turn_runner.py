@@ -34,7 +34,7 @@ class TurnRunner:
 
     Args:
         chat: answers and stores.
-        metrics: where turns that failed are counted.
+        metrics: where turns that failed are counted, and what turns wait for.
     """
 
     def __init__(self, chat: ChatService, metrics: Metrics) -> None:
@@ -68,7 +68,8 @@ class TurnRunner:
         """Return the turn's last frame, if there was one; raises EmpatheticError when the message was not accepted."""
         session_id = session.session_id
         try:
-            accepted = await self._chat.accept(session_id, turn.request, seq=relay.next_seq(session_id))
+            with self._metrics.accept_seconds.time():
+                accepted = await self._chat.accept(session_id, turn.request, seq=relay.next_seq(session_id))
         except NotFound:
             if not isinstance(turn.request, Recover) or (ending := await self._untold_ending(session_id)) is None:
                 raise
@@ -94,7 +95,8 @@ class TurnRunner:
         async def publish(event: Event) -> Frame:
             turn.is_ending = isinstance(event, Done)
             try:
-                return await relay.publish(session_id, event, turn.turn_id)
+                with self._metrics.publish_seconds.time():
+                    return await relay.publish(session_id, event, turn.turn_id)
             except BackendUnavailable as exc:
                 raise _Interrupted from exc
 

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from empathetic_server import Settings
 from empathetic_server.chat import ChatService, Say
+from empathetic_server.events import Ack
 from empathetic_server.live import LiveSessions
 from empathetic_server.metrics import Metrics
 from empathetic_server.relays import relay_through
 from empathetic_server.responder import Responder
 from empathetic_server.sessions import MemorySessions, session_store, shared_redis
+from empathetic_server.sessions.protocols import Message
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -149,6 +151,8 @@ async def test_a_stream_over_rest_is_the_same_with_redis(redis: Redis) -> None:
         body = {"message": "I had a bad day", "stream": True}
         streamed = events((await at.http.post("/v1/chat", json=body)).text)
         answer = (await at.http.post("/v1/chat", json={"message": "I had a bad day"})).json()
+        metrics = (await at.http.get("/metrics")).text
+    assert all(f'empathetic_store_seconds_count{{step="{step}"}} 2.0' in metrics for step in ("accept", "load", "finish"))
     assert [frame["type"] for frame in streamed if frame["type"] != "delta"] == ["ack", "emotion", "done"]
     assert numbers(streamed) == list(range(1, len(streamed) + 1))
     assert said(streamed) == SPOKEN == answer["reply"]
@@ -204,6 +208,23 @@ async def test_a_turn_that_loses_redis_is_an_error_and_goes_on_by_itself_when_it
     assert frames[-1]["reply"] == SPOKEN
     assert others[-1] == frames[-1]
     assert stored == ["I had a bad day", SPOKEN, "still there?", SPOKEN]
+
+
+async def test_a_reply_that_was_stored_by_a_server_that_died_before_it_could_say_so_is_told_by_another(redis: Redis) -> None:
+    async with replica(redis.url, FakeGenerator()) as at, at.socket() as socket:
+        session_id = (await hello(socket))["session_id"]
+        store = session_store(redis.url)
+        relay = relay_through(shared_redis(store))
+        await store.open()
+        assert await relay.claim(session_id, "a-turn")  # and nobody renews it
+        await store.add_user_message(session_id, Message("u", "user", "I had a bad day"), last_seq=0)
+        await relay.publish(session_id, Ack(None, "u"), "a-turn")
+        reply = Message("r", "assistant", "I see.", finish_reason="stop")
+        await store.finish_turn(session_id, "u", reply, emotion=None, safety=None, disclosed_at=None, last_seq=0)
+        done = (await until_type(socket, "done"))[-1]
+        await store.aclose()
+        assert await messages_of(at, session_id) == ["I had a bad day", "I see."]
+    assert (done["message_id"], done["reply_id"], done["reply"], done["finish_reason"]) == ("u", "r", "I see.", "stop")
 
 
 async def test_a_rest_client_whose_turn_loses_redis_is_told_and_the_stream_ends_with_an_error(tmp_path: Path) -> None:
