@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `render`."""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `render`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, examples, quality, report, safety
+from . import classifier, examples, quality, report, safety, stopping
 
 _RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
@@ -15,6 +15,7 @@ _MODEL = Path("model_repository/emotion_classifier")
 _DOCUMENTS = {
     Path("README.md"): ("example", "classifier", "quality", "sentences"),
     Path("docs/model.md"): ("quality", "labels"),
+    Path("docs/operations.md"): ("stop",),
     Path("docs/safety.md"): ("safety",),
 }
 
@@ -43,6 +44,9 @@ def main() -> None:
         elif arguments.benchmark == "safety":
             output = arguments.output or _RESULTS / "safety.json"
             print(safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, output)))
+        elif arguments.benchmark == "stop":
+            output = arguments.output or _RESULTS / "stop.json"
+            print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
         else:
             render(Path(), check=arguments.check)
     except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
@@ -63,6 +67,7 @@ def render(root: Path, *, check: bool) -> None:
         "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
+        "stop": stopping.summary(report.read(root / _RESULTS / "stop.json")),
         "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
     }
     for name, wanted in _DOCUMENTS.items():
@@ -89,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     sentences = commands.add_parser("examples", help="the answers that the README shows")
     crisis = commands.add_parser("safety", help="what the crisis check finds, and what it should not")
     crisis.add_argument("--data", type=Path, help="folder with GoEmotions' dev.tsv, for false alarms on everyday texts")
-    for command in (speed, sentences, crisis):
+    stop = commands.add_parser("stop", help="how soon stopping a reply ends the work in a running vLLM")
+    stop.add_argument("--engine", default="http://127.0.0.1:8100", help="vLLM's address (default: that of `make vllm`)")
+    stop.add_argument("--trials", type=int, default=50, help="replies to stop (default: 50)")
+    stop.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
+    for command in (speed, sentences, crisis, stop):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),

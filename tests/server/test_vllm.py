@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from empathetic_bench import stopping
 from empathetic_server import Settings
 from empathetic_server.engines.vllm_generator import VllmGenerator
 
@@ -133,6 +136,22 @@ async def test_who_stops_or_leaves_stops_the_engine(vllm: Vllm, way: str) -> Non
             taken = await until(lambda: vllm.running_requests() == 0, 5)
     # The goal is 100 ms; a busy machine, whose metrics are read in between, is given more.
     assert taken < 1, taken
+
+
+def test_the_benchmark_of_stopping_writes_down_what_it_measures(
+    vllm: Vllm, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(root / "server"))
+    monkeypatch.chdir(root)
+    output = tmp_path / "stop.json"
+    content = stopping.run(vllm.url.removesuffix("/v1"), sys.executable, 3, output, TELL)
+    assert json.loads(output.read_text()) == content
+    assert [len(content[part]["raw"]) for part in ("engine_ms", "done_ms")] == [3, 3]
+    assert 0 < content["engine_ms"]["p50"] <= content["engine_ms"]["p99"] == max(content["engine_ms"]["raw"])
+    assert content["engine"]["version"]
+    with pytest.raises(RuntimeError, match="too early"):
+        stopping.run(vllm.url.removesuffix("/v1"), sys.executable, 1, tmp_path / "none.json", "hello there")
+    assert not (tmp_path / "none.json").exists()
 
 
 # --- a wrong model
