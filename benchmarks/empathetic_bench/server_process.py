@@ -17,13 +17,13 @@ def running_server(python: str, **settings: str) -> Iterator[str]:
         RuntimeError: it did not start; its own message is in the exception.
     """
     environment = {**os.environ, "EMPATHETIC_PORT": "0", "EMPATHETIC_SESSIONS": "memory://", **settings}
-    process = subprocess.Popen([python, "-m", "empathetic_server"], env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  # the user's own interpreter
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        found = re.search(r"http://\S+:\d+", line)
-        if not found:
-            raise RuntimeError("the server did not start; its reason is above")
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait(60)
+    with subprocess.Popen([python, "-m", "empathetic_server"], env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # the user's own interpreter
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            found = re.search(r"http://\S+:\d+", line)
+            if not found:
+                raise RuntimeError("the server did not start; its reason is above")
+            yield found[0]
+        finally:
+            process.terminate()
+            process.wait(60)

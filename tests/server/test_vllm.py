@@ -149,8 +149,8 @@ def test_the_benchmark_of_stopping_writes_down_what_it_measures(
     assert [len(content[part]["raw"]) for part in ("engine_ms", "done_ms")] == [3, 3]
     assert 0 < content["engine_ms"]["p50"] <= content["engine_ms"]["p99"] == max(content["engine_ms"]["raw"])
     assert content["engine"]["version"]
-    with pytest.raises(RuntimeError, match="too early"):
-        stopping.run(vllm.url.removesuffix("/v1"), sys.executable, 1, tmp_path / "none.json", "hello there")
+    with pytest.raises(OSError, match="Cannot connect"):
+        stopping.run(f"http://127.0.0.1:{free_ports(1)[0]}", sys.executable, 1, tmp_path / "none.json")
     assert not (tmp_path / "none.json").exists()
 
 
