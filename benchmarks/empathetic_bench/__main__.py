@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `render`."""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `sockets`, `render`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, examples, quality, report, safety, stopping
+from . import classifier, examples, quality, report, safety, sockets, stopping
 
 _RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
@@ -47,6 +47,11 @@ def main() -> None:
         elif arguments.benchmark == "stop":
             output = arguments.output or _RESULTS / "stop.json"
             print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
+        elif arguments.benchmark == "sockets":
+            output = arguments.output or _RESULTS / "sockets.json"
+            load = {"sockets": arguments.sockets, "active": arguments.active, "seconds": arguments.seconds}
+            settings = {"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"}
+            print(sockets.summary(sockets.run(arguments.server_python, output, **load, settings=settings)))
         else:
             render(Path(), check=arguments.check)
     except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
@@ -98,7 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--engine", default="http://127.0.0.1:8100", help="vLLM's address (default: that of `make vllm`)")
     stop.add_argument("--trials", type=int, default=50, help="replies to stop (default: 50)")
     stop.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
-    for command in (speed, sentences, crisis, stop):
+    many = commands.add_parser("sockets", help="many open WebSockets, some of which talk; replies are the written ones")
+    many.add_argument("--sockets", type=int, default=500, help="open sockets (default: 500)")
+    many.add_argument("--active", type=int, default=50, help="sockets whose people talk (default: 50)")
+    many.add_argument("--seconds", type=float, default=20, help="how long they talk (default: 20)")
+    many.add_argument("--sessions", default="memory://", help="where conversations are kept (default: memory://)")
+    many.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
+    for command in (speed, sentences, crisis, stop, many):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
