@@ -15,6 +15,7 @@ _MODEL = Path("model_repository/emotion_classifier")
 _DOCUMENTS = {
     Path("README.md"): ("example", "classifier", "quality", "sentences"),
     Path("docs/model.md"): ("quality", "labels"),
+    Path("docs/chat.md"): ("sockets",),
     Path("docs/operations.md"): ("stop",),
     Path("docs/safety.md"): ("safety",),
 }
@@ -49,9 +50,16 @@ def main() -> None:
             print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
         elif arguments.benchmark == "sockets":
             output = arguments.output or _RESULTS / "sockets.json"
-            load = {"sockets": arguments.sockets, "active": arguments.active, "seconds": arguments.seconds}
-            settings = {"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"}
-            print(sockets.summary(sockets.run(arguments.server_python, output, **load, settings=settings)))
+            content = sockets.run(
+                arguments.server_python,
+                output,
+                sockets=arguments.sockets,
+                active=arguments.active,
+                seconds=arguments.seconds,
+                pause_s=arguments.pause,
+                settings={"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"},
+            )
+            print(sockets.summary(content))
         else:
             render(Path(), check=arguments.check)
     except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
@@ -72,6 +80,7 @@ def render(root: Path, *, check: bool) -> None:
         "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
+        "sockets": sockets.summary(report.read(root / _RESULTS / "sockets.json")),
         "stop": stopping.summary(report.read(root / _RESULTS / "stop.json")),
         "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
     }
@@ -107,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--sockets", type=int, default=500, help="open sockets (default: 500)")
     many.add_argument("--active", type=int, default=50, help="sockets whose people talk (default: 50)")
     many.add_argument("--seconds", type=float, default=20, help="how long they talk (default: 20)")
+    many.add_argument("--pause", type=float, default=2, help="mean seconds between a reply and the next message (default: 2)")
     many.add_argument("--sessions", default="memory://", help="where conversations are kept (default: memory://)")
     many.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     for command in (speed, sentences, crisis, stop, many):

@@ -1,12 +1,13 @@
 """`empathetic-bench sockets`: many open WebSockets, some of whose people talk, against a server that is started for it.
 
-Each person who talks waits for the end of a reply before the next message (closed loop, without pauses): more than people do.
+Each person who talks reads the whole reply, pauses for a time of an exponential distribution, and says the next thing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import AsyncIterator
@@ -44,7 +45,9 @@ class _Person:
     errors: int = 0
 
 
-def run(server_python: str, output: Path, *, sockets: int, active: int, seconds: float, settings: dict[str, str]) -> dict[str, Any]:
+def run(
+    server_python: str, output: Path, *, sockets: int, active: int, seconds: float, pause_s: float, settings: dict[str, str]
+) -> dict[str, Any]:
     """Open the sockets, let some of them talk, and write down what they and the server's metrics say.
 
     Args:
@@ -53,13 +56,14 @@ def run(server_python: str, output: Path, *, sockets: int, active: int, seconds:
         sockets: how many are open all the time.
         active: how many of them talk.
         seconds: how long they talk, after a second to warm up.
+        pause_s: mean pause between a reply and the next message; 0 for none.
         settings: EMPATHETIC_* variables of the server.
 
     Raises:
         OSError, RuntimeError: the server does not start, or a socket cannot be opened.
     """
     with running_server(server_python, EMPATHETIC_PAGE="false", EMPATHETIC_LOG_LEVEL="warning", **settings) as address:
-        people, loop_delay = asyncio.run(_talk(address, sockets, active, seconds))
+        people, loop_delay = asyncio.run(_talk(address, sockets, active, seconds, pause_s))
     turns = [value for person in people for value in person.turn_ms]
     first = [value for person in people for value in person.first_ms]
     content = {
@@ -68,6 +72,7 @@ def run(server_python: str, output: Path, *, sockets: int, active: int, seconds:
         "sockets": sockets,
         "active": active,
         "seconds": seconds,
+        "pause_s": pause_s,
         "turns_per_s": len(turns) / seconds,
         "lost_frames": sum(person.lost_frames for person in people),
         "errors": sum(person.errors for person in people),
@@ -85,8 +90,9 @@ def run(server_python: str, output: Path, *, sockets: int, active: int, seconds:
 def summary(content: dict[str, Any]) -> str:
     """Return the result as a paragraph of Markdown."""
     first, turn, delay, hardware = content["first_ms"], content["turn_ms"], content["loop_delay"], content["hardware"]
+    pace = f"with pauses of {content['pause_s']:g} s on average" if content["pause_s"] else "without a pause"
     return (
-        f"{content['sockets']} sockets, {content['active']} of whose people talk without a pause ({hardware['processor']}, "
+        f"{content['sockets']} sockets, {content['active']} of whose people talk {pace} ({hardware['processor']}, "
         f"{hardware['cores']} cores, clients on the same): {content['turns_per_s']:.0f} turns/s, {content['lost_frames']} lost frames, "
         f"{content['errors']} errors; first words after {first['p50']:.0f} ms (p50) and {first['p99']:.0f} ms (p99), the whole turn "
         f"{turn['p50']:.0f} ms and {turn['p99']:.0f} ms. The server's event loop was at most {1000 * delay['p99_s_at_most']:g} ms late in "
@@ -99,7 +105,7 @@ def _summary(values: list[float]) -> dict[str, Any]:
     return {"p50": percentile(values, 50), "p99": percentile(values, 99), "raw": [round(value, 2) for value in values]}
 
 
-async def _talk(address: str, count: int, active: int, seconds: float) -> tuple[list[_Person], dict[str, Any]]:
+async def _talk(address: str, count: int, active: int, seconds: float, pause_s: float) -> tuple[list[_Person], dict[str, Any]]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, raise_for_status=True) as session, AsyncExitStack() as stack:
         opened = []
@@ -107,9 +113,9 @@ async def _talk(address: str, count: int, active: int, seconds: float) -> tuple[
             batch = [stack.enter_async_context(_socket(session, address)) for _ in range(start, min(count, start + _OPENED_AT_ONCE))]
             opened += await asyncio.gather(*batch)
         people = [_Person() for _ in range(active)]
-        await _talk_for(opened[:active], [_Person() for _ in range(active)], 1.0)
+        await _talk_for(opened[:active], [_Person() for _ in range(active)], 1.0, pause_s)
         before = await _delays(session, address)
-        await _talk_for(opened[:active], people, seconds)
+        await _talk_for(opened[:active], people, seconds, pause_s)
         after = await _delays(session, address)
         if any(socket.closed for socket in opened):
             raise RuntimeError("the server has closed a socket")
@@ -126,14 +132,19 @@ async def _socket(session: aiohttp.ClientSession, address: str) -> AsyncIterator
         yield socket
 
 
-async def _talk_for(sockets: list[aiohttp.ClientWebSocketResponse], people: list[_Person], seconds: float) -> None:
+async def _talk_for(sockets: list[aiohttp.ClientWebSocketResponse], people: list[_Person], seconds: float, pause_s: float) -> None:
     until = time.perf_counter() + seconds
-    await asyncio.gather(*(_converse(socket, person, until) for socket, person in zip(sockets, people, strict=True)))
+    pairs = zip(sockets, people, strict=True)
+    await asyncio.gather(*(_converse(socket, person, until, pause_s, random.Random(n)) for n, (socket, person) in enumerate(pairs)))  # noqa: S311  # no secret
 
 
-async def _converse(socket: aiohttp.ClientWebSocketResponse, person: _Person, until: float) -> None:
+async def _converse(socket: aiohttp.ClientWebSocketResponse, person: _Person, until: float, pause_s: float, draw: random.Random) -> None:
     number = 0
-    while time.perf_counter() < until:
+    while True:
+        if pause_s:
+            await asyncio.sleep(draw.expovariate(1 / pause_s))
+        if time.perf_counter() >= until:
+            return
         started = time.perf_counter()
         await socket.send_json({"type": "message", "text": _MESSAGES[number % len(_MESSAGES)], "client_id": f"{started}"})
         number += 1
