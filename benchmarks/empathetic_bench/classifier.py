@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from . import environment
+from . import environment, report
 from .http_load import closed_loop
 from .offline import onnx_target, tokenizer_of
 from .samples import Round, ratios, summarize
@@ -59,7 +59,7 @@ class Case:
     measure: Callable[[], Round]
 
 
-def run(config: BenchConfig, report: Callable[[str], None]) -> dict[str, Any]:
+def run(config: BenchConfig, tell: Callable[[str], None]) -> dict[str, Any]:
     """Measure all cases and write the result file.
 
     Raises:
@@ -74,15 +74,15 @@ def run(config: BenchConfig, report: Callable[[str], None]) -> dict[str, Any]:
         # EMPATHETIC_MAX_QUEUED_TEXTS and the rest keep their defaults: the server is measured as it is shipped.
         with running_server(config.server_python, EMPATHETIC_MODEL_REPOSITORY=str(config.model.parent)) as address:
             difference = asyncio.run(_parity(config.model, address, texts.texts[:_PARITY_TEXTS], threads))
-            report(f"parity: largest difference of a probability {difference:.1e}")
-            best = _best_batch(config, file, threads, report)
+            tell(f"parity: largest difference of a probability {difference:.1e}")
+            best = _best_batch(config, file, threads, tell)
             cases = _cases(config, file, address, texts, threads=threads, best=best)
             measured: dict[str, list[Round]] = {case.name: [] for case in cases}
             for number in range(config.rounds):
                 for case in cases:
                     one = case.measure()
                     measured[case.name].append(one)
-                    report(f"round {number + 1}/{config.rounds}  {case.name:<22} {one.texts_per_s:8.1f} texts/s")
+                    tell(f"round {number + 1}/{config.rounds}  {case.name:<22} {one.texts_per_s:8.1f} texts/s")
     content = {
         "benchmark": "classifier",
         **environment.describe(("onnxruntime", "tokenizers", "torch", "transformers", "fastapi", "uvicorn", "aiohttp")),
@@ -100,10 +100,7 @@ def run(config: BenchConfig, report: Callable[[str], None]) -> dict[str, Any]:
             for case in cases
         ],
     }
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = config.output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content) + "\n")
-    temporary.replace(config.output)
+    report.write(config.output, content)
     return content
 
 
@@ -142,12 +139,12 @@ def _offline(config: BenchConfig, texts: Path, target: str, *, threads: int, bat
     return Round(**json.loads(printed.splitlines()[-1]))
 
 
-def _best_batch(config: BenchConfig, texts: Path, threads: int, report: Callable[[str], None]) -> int:
+def _best_batch(config: BenchConfig, texts: Path, threads: int, tell: Callable[[str], None]) -> int:
     speeds = {
         size: _offline(config, texts, "onnxruntime", threads=threads, batch_size=size, sort=True).texts_per_s for size in _CEILING_BATCHES
     }
     for size, speed in speeds.items():
-        report(f"ceiling, batches of {size:<3} {speed:8.1f} texts/s")
+        tell(f"ceiling, batches of {size:<3} {speed:8.1f} texts/s")
     return max(speeds, key=speeds.__getitem__)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from . import environment
+from . import environment, report
 from .server_process import running_server
 
 FIRST = "I finally passed the exam, thank you for believing in me!"
@@ -40,10 +40,7 @@ def run(model: Path, server_python: str, output: Path) -> dict[str, Any]:
         "first": {"text": FIRST, "answer": first},
         "sentences": [{"text": text, "answer": answer} for text, answer in zip(SENTENCES, eight["data"], strict=True)],
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(output)
+    report.write(output, content)
     return content
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import environment
+from . import environment, report
 from .offline import onnx_target
 from .texts import Texts, goemotions
 
@@ -44,10 +44,7 @@ def run(model: Path, data: Path, split: str, output: Path) -> dict[str, Any]:
         "labels": [_label_row(*row) for row in zip(labels, manifest["thresholds"], decisions.T, targets.T, strict=True)],
         "checkpoint": {key: manifest["metrics"][split]["per_label"][key] for key in ("micro_f1", "macro_f1")},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(output)
+    report.write(output, content)
     return content
 
 

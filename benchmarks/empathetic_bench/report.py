@@ -1,4 +1,4 @@
-"""Renders result files as Markdown, between the markers of a document. Knows no measuring."""
+"""Writes and reads result files, and renders them as Markdown between the markers of a document. Knows no measuring."""
 
 from __future__ import annotations
 
@@ -95,6 +95,14 @@ def fill(document: str, name: str, table: str) -> str:
     if not (found and closed):
         raise ReportError(f"the markers {start} and {end} are missing")
     return f"{before}{start}\n{table}\n{end}{after}"
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a result file, whole or not at all; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
 
 
 def read(path: Path) -> dict[str, Any]:

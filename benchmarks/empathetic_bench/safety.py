@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import lzma
 import math
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from . import environment, guard
+from . import environment, guard, report
 from .server_process import running_server
 from .texts import goemotions
 
@@ -67,10 +66,7 @@ def run(model: Path, server_python: str, data: Path | None, output: Path, phrase
         "cost": {"messages": cost, "longest_messages": long_cost},
         "guard": guarded,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(output)
+    report.write(output, content)
     return content
 
 

@@ -6,7 +6,6 @@ Each person who talks reads the whole reply, pauses for a time of an exponential
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from . import environment
+from . import environment, report
 from .samples import percentile
 from .server_process import running_server
 
@@ -80,10 +79,7 @@ def run(
         "turn_ms": _summary(turns),
         "loop_delay": loop_delay,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(output)
+    report.write(output, content)
     return content
 
 

@@ -6,7 +6,6 @@ vLLM must be running already; the server is started for the measurement.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from . import environment
+from . import environment, report
 from .samples import percentile
 from .server_process import running_server
 
@@ -50,10 +49,7 @@ def run(engine: str, server_python: str, trials: int, output: Path, prompt: str 
         "poll_ms": 1000 * _POLL_SECONDS,
         **{name: {"p50": percentile(values, 50), "p99": percentile(values, 99), "raw": values} for name, values in measured.items()},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(output)
+    report.write(output, content)
     return content
 
 
