@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from empathetic_server.metrics import Metrics
 from numpy.typing import NDArray
 
 from tests.server.tiny_artifact import LABELS, build_artifact
+from tests.tritons import Triton, tiny_repository, tritonserver
 
 
 class FakeClassifier:
@@ -106,3 +107,16 @@ async def serving(**kwargs: Any) -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository for Triton, of a tiny classifier."""
+    return tiny_repository(tmp_path_factory.mktemp("triton"))
+
+
+@pytest.fixture(scope="module")
+def triton(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """A real Triton on that repository."""
+    with tritonserver(tiny, tmp_path_factory.mktemp("log") / "triton.log") as started:
+        yield started

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +28,11 @@ from tests.tritons import (
     engine,
     one_loop,  # noqa: F401  # a fixture
     random_texts,
-    tiny_repository,
     tritonserver,
     until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-RECOVERY_SECONDS = 5
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_repository(tmp_path_factory.mktemp("triton"))
-
-
-@pytest.fixture(scope="module")
-def triton(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    with tritonserver(tiny, tmp_path_factory.mktemp("log") / "triton.log") as started:
-        yield started
 
 
 async def test_scores_equal_the_embedded_engines_in_any_company(tiny: Path, triton: Triton) -> None:

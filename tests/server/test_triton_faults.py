@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -33,24 +32,12 @@ from tests.tritons import (
     load,
     one_loop,  # noqa: F401  # a fixture
     random_texts,
-    tiny_repository,
     tritonserver,
     until,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 RECOVERY_SECONDS = 5
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_repository(tmp_path_factory.mktemp("triton"))
-
-
-@pytest.fixture(scope="module")
-def triton(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    with tritonserver(tiny, tmp_path_factory.mktemp("log") / "triton.log") as started:
-        yield started
 
 
 async def test_a_killed_triton_is_replaced_by_the_other_without_a_failed_request(tiny: Path, triton: Triton, tmp_path: Path) -> None:
