@@ -114,6 +114,7 @@ class ChatService:
 
         Raises:
             NotFound: no such session, message or reply.
+            SessionBusy: the turn has lost the session to another process; nothing was accepted.
             BackendUnavailable: the store cannot be reached; nothing was accepted.
         """
         store = self.store(session_id)

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 # The wire contract's time: so long a turn goes on after the last listener has left.
 GRACE_SECONDS = 60.0
 _SWEEP_SECONDS = 1.0
+_BUSY_SECONDS = 2.0
 
 
 class LiveSessions:
@@ -201,7 +202,8 @@ class LiveSessions:
         try:
             await self.begin(session_id, Recover())
         except (SessionBusy, Overloaded):
-            pass  # another client or process has asked for the same, or answers now; else the next check asks again
+            # Another client or process answers, or its claim has not expired yet: asked again until an end is seen.
+            session.check_at = asyncio.get_running_loop().time() + _BUSY_SECONDS
         except NotFound:
             session.check_at = None
 

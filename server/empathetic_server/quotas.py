@@ -54,8 +54,7 @@ class Quotas:
         self._per_key = _parsed("EMPATHETIC_QUOTA_PER_KEY", per_key)
         self._per_address = _parsed("EMPATHETIC_QUOTA_PER_ADDRESS", per_address)
         self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._connection = connection
-        self._shared = self._own if connection is None else MovingWindowRateLimiter(connection.counters("empathetic:quota"))
+        self._shared = None if connection is None else (connection, MovingWindowRateLimiter(connection.counters("empathetic:quota")))
         self._alone_until = 0.0
 
     async def charge(self, caller: Caller) -> RateLimited | None:
@@ -73,10 +72,11 @@ class Quotas:
 
     async def _hit(self, item: RateLimitItem, *identity: str) -> float | None:
         """Count one request; returns the seconds until there is room when it is over the quota."""
-        if self._connection is not None and time.monotonic() >= self._alone_until:
+        if self._shared is not None and time.monotonic() >= self._alone_until:
+            connection, windows = self._shared
             try:
-                with self._connection.translated():
-                    return await _hit(self._shared, item, *identity)
+                with connection.translated():
+                    return await _hit(windows, item, *identity)
             except BackendUnavailable as exc:
                 self._alone_until = time.monotonic() + _ALONE_SECONDS
                 logger.warning("requests are counted by this server alone: %s", exc.message)

@@ -226,7 +226,7 @@ async def _show(conversation: Conversation, console: Console, frame: dict[str, A
                     reply_id = received["reply_id"]
                     console.print(received["reply"].removeprefix(shown), markup=False, highlight=False, soft_wrap=True)
     finally:
-        with contextlib.suppress(NotImplementedError):
+        with contextlib.suppress(NotImplementedError):  # as above
             loop.remove_signal_handler(signal.SIGINT)
     return reply_id
 
