@@ -107,11 +107,14 @@ class RedisConnection:
         self.is_open = False
 
     async def open(self) -> None:
-        """Connect and write a key that expires; raises StoreError when Redis cannot be used so."""
+        """Connect, write a key that expires and publish something; raises StoreError when Redis cannot be used so."""
         if self.is_open:
             return
         try:
             await self._probe()
+            await self.client.publish(_PROBE, "")
+        except NoPermissionError as exc:
+            raise StoreError(f"Redis at {self._where} does not allow the user all keys and channels named empathetic:*") from exc
         except _REFUSALS as exc:
             raise StoreError(f"Redis at {self._where} refuses the user or the password") from exc
         except (RedisTimeoutError, asyncio.TimeoutError) as exc:

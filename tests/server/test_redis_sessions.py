@@ -112,6 +112,20 @@ async def test_a_wrong_password_is_refused_in_one_line_without_it(tmp_path: Path
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("missing", ["keys", "channels"])
+async def test_a_user_who_may_not_use_all_of_our_keys_and_channels_is_refused_at_the_start(tmp_path: Path, missing: str) -> None:
+    allowed = {"keys": "~empathetic:*", "channels": "&empathetic:*"}
+    with redis_server(tmp_path) as started, started.client() as client:
+        for user, patterns in (("whole", allowed.values()), ("half", [allowed[name] for name in allowed if name != missing])):
+            client.execute_command("ACL", "SETUSER", user, "on", ">pw", "resetchannels", *patterns, "+@all")
+        async with served(f"redis://whole:pw@127.0.0.1:{started.port}/0") as at:
+            assert (await at.http.post("/v1/chat", json={"message": "I had a bad day"})).status_code == 200
+        store = session_store(f"redis://half:pw@127.0.0.1:{started.port}/0")
+        with pytest.raises(StoreError, match=r"keys and channels named empathetic:\*"):
+            await store.open()
+        await store.aclose()
+
+
 async def test_a_redis_that_may_lose_messages_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with redis_server(tmp_path) as started:
         for setting, warning in (("always", ""), ("everysec", "the last second may be lost")):
