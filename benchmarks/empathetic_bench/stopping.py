@@ -57,10 +57,11 @@ def summary(content: dict[str, Any]) -> str:
     """Return the result as a paragraph of Markdown."""
     engine, done, hardware = content["engine_ms"], content["done_ms"], content["hardware"]
     return (
-        f"{content['trials']} replies of a tiny model stopped over the WebSocket ({hardware['processor']}, {hardware['cores']} cores; "
-        f"vLLM {content['engine']['version']}): vLLM counts none running after {engine['p50']:.0f} ms (p50) and {engine['p99']:.0f} ms "
-        f"(p99), asked every {content['poll_ms']:.0f} ms; `done` comes after {done['p50']:.0f} ms and {done['p99']:.0f} ms. "
-        f"Command: `{content['command']}`. Raw samples: [benchmarks/results/stop.json](../benchmarks/results/stop.json)."
+        f"{content['trials']} replies of the model `{content['engine']['model']}` stopped over the WebSocket ({hardware['processor']}, "
+        f"{hardware['cores']} cores; vLLM {content['engine']['version']}): vLLM counts none running after {engine['p50']:.0f} ms (p50) "
+        f"and {engine['p99']:.0f} ms (p99), asked every {content['poll_ms']:.0f} ms; `done` comes after {done['p50']:.0f} ms and "
+        f"{done['p99']:.0f} ms. Command: `{content['command']}`. "
+        "Raw samples: [benchmarks/results/stop.json](../benchmarks/results/stop.json)."
     )
 
 
