@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ def build(config: ResponderConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaF
             max_position_embeddings=config.row_tokens,
             attention_dropout=config.dropout,
             tie_word_embeddings=True,
+            use_cache=False,  # with a cache, transformers makes no mask from positions, and packed documents would see each other
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -43,13 +45,14 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, directory:
     The model itself keeps its precision.
     """
     weights = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
-    written = LlamaForCausalLM._from_config(model.config, dtype=torch.bfloat16)
+    written = LlamaForCausalLM._from_config(copy.deepcopy(model.config), dtype=torch.bfloat16)
     written.load_state_dict(weights)
+    written.config.use_cache = True
     written.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=_MAX_REPLY_TOKENS
     )
     written.save_pretrained(directory, safe_serialization=True)
-    tokenizer.save_pretrained(directory)
+    tokenizer.save_pretrained(directory, save_jinja_files=False)  # onnxruntime-genai reads the template in tokenizer_config.json
 
 
 def load(directory: Path) -> LlamaForCausalLM:
@@ -62,4 +65,5 @@ def load(directory: Path) -> LlamaForCausalLM:
         model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
         raise CheckpointError(f"responder in {directory}: {' '.join(str(exc).split())}") from exc
+    model.config.use_cache = False  # as in `build`
     return model

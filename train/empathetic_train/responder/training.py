@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Of the peak, where the cosine ends: the last steps still learn.
 _LAST_RATE = 0.1
-_EVALUATIONS = 10
+_EVALUATIONS = 5
 _LOG_STEPS = 25
 
 
