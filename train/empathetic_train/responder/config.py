@@ -34,6 +34,7 @@ class ResponderConfig:
     pretrain_learning_rate: float = option(3e-3, "peak learning rate of pre-training")
     tune_epochs: float = option(2.0, "passes over the supportive replies")
     tune_learning_rate: float = option(1e-3, "peak learning rate of fine-tuning")
+    optimizer: str = option("muon", "what updates the layers' matrices", choices=("muon", "adamw"))
     warmup_ratio: float = option(0.03, "share of a stage's steps in which the learning rate rises")
     weight_decay: float = option(0.1, "weight decay (not on norms)")
     dropout: float = option(0.0, "dropout of the attention's weights")
@@ -65,4 +66,5 @@ class ResponderConfig:
             ("held_out_percent", 1 <= self.held_out_percent <= 50, "must be between 1 and 50"),
             ("seed", 0 <= self.seed < 2**32, "must be between 0 and 2**32 - 1"),
         ]
+        checks += [("optimizer", self.optimizer in ("muon", "adamw"), "must be one of muon, adamw")]
         refuse_first(self, checks)

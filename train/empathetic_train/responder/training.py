@@ -21,6 +21,7 @@ from ..checkpoint import TENSORBOARD
 from ..processes import is_cpu_run
 from ..training import last_checkpoint
 from .config import ResponderConfig
+from .optimizers import build_optimizer
 from .packing import PackedRows
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,10 @@ def train(
         torch.set_num_threads(config.threads)
     folder = work_dir / stage.name
     folder.mkdir(parents=True, exist_ok=True)
+    optimizer = build_optimizer(config.optimizer, model, learning_rate=stage.learning_rate, weight_decay=config.weight_decay)
     trainer = Trainer(
         model=model,
+        optimizers=(optimizer, None),  # the schedule is the Trainer's own
         args=_arguments(config, stage, work_dir.resolve()),
         train_dataset=rows,
         eval_dataset=held_out,
@@ -112,9 +115,6 @@ def _arguments(config: ResponderConfig, stage: Stage, work_dir: Path) -> Trainin
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": _LAST_RATE},
         warmup_ratio=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        adam_beta2=0.95,  # with few and noisy steps, the usual 0.999 averages over too many of them
-        optim="adamw_torch_fused",
         seed=config.seed,
         bf16=torch.cpu._is_avx512_bf16_supported() if on_cpu else torch.cuda.is_bf16_supported(),
         torch_compile=compiled,
