@@ -25,8 +25,8 @@ def responder_table(content: dict[str, Any]) -> str:
         "",
         f"{openings['count']} openings ({openings['name']}), {openings['unpleasant']} of them of unpleasant feeling, each the first "
         "message of a conversation, one client; in brackets 95 % Wilson intervals. A cheerful reply is one whose strongest feeling, by the "
-        "same classifier that reads the messages, is admiration, amusement, excitement, gratitude, joy, love, pride or relief; the classifier "
-        "errs, too.",
+        "classifier that reads the messages, is admiration, amusement, excitement, gratitude, joy, love, pride or relief. A server that "
+        "chooses among drafts asks that classifier, too: what it cannot see is not counted here, and only a reading shows it.",
         "",
         f"Perplexity of {measured['replies']} held-out replies: {measured[precision]['perplexity_per_token']:.2f} a token, "
         f"{measured[precision]['perplexity_per_word']:.2f} a word in {precision}; {measured['bfloat16']['perplexity_per_token']:.2f} and "
