@@ -14,6 +14,8 @@ from empathetic_train.responder.strategies import STRATEGIES, strategy_of
         ("Anything.", ("Question",), "question"),
         ("Anything.", ("Affirmation and Reassurance", "Providing Suggestions"), "suggest"),
         ("Anything.", ("Greeting",), "chat"),
+        ("You should ask the goat.", ("Question", "Providing Suggestions or Information"), "suggest"),
+        ("Goats eat kites.", ("Providing Suggestions or Information",), "inform"),
         ("What did the goat do?", (), "question"),
         ("I had a goat like that once.", (), "share"),
         ("Mine did the same, what a day!", (), "share"),

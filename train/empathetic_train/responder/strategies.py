@@ -14,13 +14,14 @@ from collections.abc import Sequence
 SENT = ("question", "restate", "reflect", "affirm", "suggest", "inform")
 STRATEGIES = (*SENT, "share", "chat")
 
+# ESConv's later edition has one name for two strategies; the wording decides.
+_SUGGEST_OR_INFORM = "Providing Suggestions or Information"
 _ESCONV = {
     "Question": "question",
     "Restatement or Paraphrasing": "restate",
     "Reflection of feelings": "reflect",
     "Affirmation and Reassurance": "affirm",
     "Providing Suggestions": "suggest",
-    "Providing Suggestions or Information": "suggest",
     "Information": "inform",
     "Self-disclosure": "share",
 }
@@ -92,10 +93,12 @@ def strategy_of(text: str, named: Sequence[str] = ()) -> str:
         text: the reply.
         named: ESConv's names, in the order of the sentences; none for other sources.
     """
+    plain = text.replace("\u2019", "'")
     if named:
+        if named[-1] == _SUGGEST_OR_INFORM:
+            return "suggest" if _RULES[0][1].search(plain) else "inform"
         known = [_ESCONV[name] for name in named if name in _ESCONV]
         return known[-1] if known else "chat"
-    plain = text.replace("\u2019", "'")
     if _is_about_oneself(plain):
         return "share"
     if plain.rstrip(' "').endswith("?"):
