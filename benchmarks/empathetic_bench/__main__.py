@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `sockets`, `responder`, `render`, …"""
+"""Measure and report: `empathetic-bench --help` lists what; `empathetic-bench render` puts the results into the documents."""
 
 from __future__ import annotations
 
