@@ -10,11 +10,14 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..checkpoint import TENSORBOARD
@@ -80,6 +83,32 @@ def train(
     folder = work_dir / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = build_optimizer(config.optimizer, model, learning_rate=stage.learning_rate, weight_decay=config.weight_decay)
+    with _environment_restored():
+        return _train(config, stage, model, optimizer, rows=rows, held_out=held_out, work_dir=work_dir)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what transformers writes into the environment: the next training in this process would compute and compile likewise."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if name.startswith("ACCELERATE_")})
+
+
+def _train(
+    config: ResponderConfig,
+    stage: Stage,
+    model: LlamaForCausalLM,
+    optimizer: Optimizer,
+    *,
+    rows: PackedRows,
+    held_out: PackedRows,
+    work_dir: Path,
+) -> list[dict[str, Any]]:
     trainer = Trainer(
         model=model,
         optimizers=(optimizer, None),  # the schedule is the Trainer's own
@@ -88,7 +117,7 @@ def train(
         eval_dataset=held_out,
         callbacks=[_SaveByTime(config.save_minutes), _LogToFile(stage.name)],
     )
-    last = last_checkpoint(folder)
+    last = last_checkpoint(work_dir / stage.name)
     if last:
         logger.info("resuming from %s", last)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
