@@ -93,7 +93,7 @@ class Responder:
     ) -> None:
         self._classifier = classifier
         self._crisis_head = crisis_head
-        self._writer = ReplyWriter(generators, metrics)
+        self._writer = ReplyWriter(generators, classifier, metrics)
         self._metrics = metrics
         self._locale = locale
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 from empathetic_server import Settings, create_app
 from empathetic_server.__main__ import Server, configure
-from empathetic_server.engines.protocols import Chunk, GenerationRequest
+from empathetic_server.engines.protocols import Chunk, GenerationRequest, PromptStyle
 from empathetic_server.errors import BackendUnavailable
 from empathetic_server.live import LiveSessions
 from websockets.asyncio.client import ClientConnection, connect
@@ -34,6 +34,7 @@ class FakeGenerator:
     failures: dict[int, Exception] = field(default_factory=dict)
     context_tokens: int = 4096
     name: str = "fake"
+    prompt_style: PromptStyle = "instructions"
     asked: list[GenerationRequest] = field(default_factory=list)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
