@@ -37,7 +37,7 @@ _READY_KEPT_S = 1.0
 # What a server has that does not say.
 _CONTEXT_TOKENS = 4096
 # The name of the one model that reads notes: `deploy/run_vllm.py` serves it so.
-_RESPONDER = "empathetic-responder"
+NOTE_READER = "empathetic-responder"
 # What a template adds to a message, at the most.
 _MESSAGE_TOKENS = 16
 
@@ -105,7 +105,7 @@ class VllmGenerator:
     def prompt_style(self) -> PromptStyle:
         """What the served model reads, as far as is known by now: only our own responder reads notes."""
         name = self._model.name if self._model else self._wanted
-        return "note" if name == _RESPONDER else "instructions"
+        return "note" if name == NOTE_READER else "instructions"
 
     def count_tokens(self, text: str) -> int:
         """Estimate: byte-level vocabularies make a token of four letters of English, or of one CJK character's three bytes."""
