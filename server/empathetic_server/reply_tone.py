@@ -61,7 +61,9 @@ _CHEER = re.compile(
             rf"\bwhat an? {_VERY}(?:{_GOOD}|blessing|treat|relief)\b{_FOR_THEM}",
             rf"(?:^|[.!?,…] ?)(?:(?:oh|wow|aww*|well|yeah|yes|ah|haha),? )*{_VERY}{_GOOD}(?: (?:news|stuff|one))?\s*(?:[.!,…]|$)",
             r"\bcongrat\w*|\bhoo?ray\b|\bhurray\b|\bya+y+\b|\bwoo+[ -]?hoo+\b|\bwoot\b|\bkudos\b|\bbravo\b|\bcheers\b",
-            r"\bawesome\b|\bhilarious\b|\badorable\b|\bso (?:cute|sweet|cool|fun|funny|exciting|lucky)\b|\bblessing\b",
+            r"\bawesome\b|\bhilarious\b|\badorable\b|\bso (?:cute|sweet|cool|fun|funny|exciting|lucky)\b",
+            r"\bblessing\b|\byum(?:my)?\b|\bdelicious\b|\bromantic\b",
+            r"\bshould be (?:so |very |really )*(?:proud|happy)\b|\b(?:is|are|be) fun\b",
             r"\ba?(?:ha){2,}h?\b|\bhe(?:he)+\b|\blol+\b|\blmf?ao\b|\brofl\b|(?<!\w)[:;]-?[)dp](?!\w)|\bxd\b|[😂🤣😄😁😆😃😀😊🥳🎉🎊😍🤩😎]",
             rf"\b(?:good|great|happy|glad|thrilled|excited) for (?:you|him|her|them)\b|\bwell done\b|\bway to go\b|\b{_GOOD} job\b",
             r"\b(?:good|great|wonderful|awesome|nice|lovely) to hear\b|\b(?:can't|cannot) wait\b",
@@ -72,7 +74,7 @@ _CHEER = re.compile(
             r"\b(?:a lot of|lots of|so much|such|have|had|having|sounds like|sounds) fun\b|\bhave a blast\b",
             r"\benjoy (?:it|yourself|your|the|every)\b",
             rf"\ba {_VERY}(?:great|good|nice|fun|wonderful|lovely|amazing|fantastic) (?:time|trip|day|one|vacation|feeling|surprise)\b",
-            r"\bi (?:\w+ )?love (?:that|this|it|those|these|when|your)\b|\bmade (?:your|my) day\b",
+            r"\bi (?:\w+ )?love (?:that|this|it|those|these|when|your|\w+ing)\b|\bmade (?:your|my) day\b",
         )
     )
 )
@@ -84,7 +86,7 @@ _GLAD = re.compile(
 _GLAD_OF_TRUST = re.compile(
     r"\b(?:glad|happy|pleased|proud|relieved) (?:of you )?(?:that |for |to )*(?:you(?:'re|'ve)? )?(?:are |have |could |can |feel |felt )*"
     r"(?:told|tell|telling|shared?|sharing|reached|came|come|said|say|saying|wrote|trust\w*|ask\w*|opened|open|here|still|safe|okay|ok|alive"
-    r"|talk\w*|try\w*|listen|help|chat|able to|someone|somebody|people)\b"
+    r"|talk\w*|try\w*|listen|help|chat|keep|be|able to|someone|somebody|people)\b"
 )
 _SYMPATHY = re.compile(
     rf"\bsorry\b|\b(?:{_BAD_WORDS}|lonely|frightening|heavy|exhausting|overwhelming|annoying|embarrassing|nerve-?wracking|hurts?|hurting"
@@ -101,7 +103,7 @@ _CONDOLENCE = re.compile(
             rf"\b(?:that|this|it){_IS} {_VERY}(?:like )?(?:an? )?{_VERY}{_BAD}\b(?! work)",
             rf"\bhow {_VERY}{_BAD}\b(?! (?:is|are|was|were|do|does|did))",
             r"\bwhat a (?:shame|pity|bummer)\b|\btoo bad\b|\bsucks\b|\bcondolences\b",
-            r"\bfor your loss\b|(?:^|[.!?] )(?:oh|aw+),? no\b|\bhang in there\b|\bstay strong\b",
+            r"\bfor your loss\b|\bone day at a time\b|\bi know it hurts\b|(?:^|[.!?] )(?:oh|aw+),? no\b|\bhang in there\b|\bstay strong\b",
             r"\bpoor (?:you|thing)\b|\bfeel better\b|\bchin up\b",
             r"\b(?:get|gets|got|be) (?:any )?better\b",
             r"\b(?:it|things|this|everything)(?:'ll| will) (?:be (?:ok|okay|alright)|get better|pass)\b",
@@ -111,7 +113,8 @@ _CONDOLENCE = re.compile(
 )
 # Turns what follows in the same clause: "not that that's great", "I wish it was fun".
 _TURNED = re.compile(r"(?:\bnot|n't|\bnever|\bhardly|\bif|\bwish)(?: \w+){0,2} ?$")
-_JOYFUL_LABELS = frozenset({"joy", "amusement", "excitement"})
+# Not admiration: much of what it finds is about the person's strength.
+_JOYFUL_LABELS = frozenset({"joy", "amusement", "excitement", "love", "pride"})
 
 
 def mood_of(message: str, emotion: Mapping[str, Any] | None) -> Mood:

@@ -4,6 +4,7 @@ Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` o
 one of the earlier replies, or the message itself, once more. Of the rest, the one with the highest score is taken, the first of equals:
 
     + 1.0   sympathy where the message is painful, joy where it is happy
+    - 1.0   when the classifier finds it pleasant without sympathy in it, where the message is not happy
     + 1.0   times the length: a full point from 8 words up, less below
     + 0.5   for each word of weight that it shares with the message, up to three: the reply is about what was said
     - 1.0   when it has no word of weight of its own: a stock phrase
@@ -30,6 +31,8 @@ _ENOUGH_WORDS = 8
 _MAX_SHARED = 3
 # Of a reply's word pairs: from here on it is the same reply.
 _SAME = 0.8
+# The valence of the mildest pleasant label, with nothing beside it that weighs against.
+_PLEASANT = 0.4
 _WORD = re.compile(r"\w+(?:'\w+)?")
 # Long enough that endings do not matter ("worked", "working"), short enough for most words.
 _STEM_CHARS = 5
@@ -87,7 +90,7 @@ def objection(draft: Draft, reading: EmotionReading | None, setting: Setting) ->
     return "repeated" if is_same else None
 
 
-def score(draft: Draft, setting: Setting) -> float:
+def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> float:
     """Return how good a draft is that nothing speaks against; see above."""
     words = _words(draft.text)
     shared = len(_weights(words) & _weights(_words(setting.message)))
@@ -95,7 +98,7 @@ def score(draft: Draft, setting: Setting) -> float:
     said_twice = 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
     said_before = max((_likeness(draft.text, text) for text in setting.earlier), default=0.0)
     return (
-        _fit(draft.text, setting.mood)
+        _fit(draft.text, reading, setting.mood)
         + min(len(words), _ENOUGH_WORDS) / _ENOUGH_WORDS
         + 0.5 * min(shared, _MAX_SHARED)
         - (0.0 if _weights(words) else 1.0)
@@ -113,14 +116,21 @@ def choose(drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], s
         setting: what they answer.
     """
     objections = [objection(draft, reading, setting) for draft, reading in zip(drafts, readings, strict=True)]
-    kept = [draft for draft, against in zip(drafts, objections, strict=True) if against is None]
-    best = max(kept, key=lambda draft: score(draft, setting), default=None)
+    scored = [
+        (score(draft, reading, setting), draft)
+        for draft, reading, against in zip(drafts, readings, objections, strict=True)
+        if against is None
+    ]
+    _, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     return best, [against for against in objections if against is not None]
 
 
-def _fit(text: str, mood: Mood) -> float:
-    fits = {"painful": is_sympathetic, "happy": is_cheerful}.get(mood)
-    return float(fits is not None and fits(text))
+def _fit(text: str, reading: EmotionReading | None, mood: Mood) -> float:
+    if mood == "happy":
+        return float(is_cheerful(text))
+    if is_sympathetic(text):
+        return float(mood == "painful")
+    return -1.0 if reading is not None and reading.confident and reading.valence >= _PLEASANT else 0.0
 
 
 def _likeness(text: str, other: str) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,9 +28,13 @@ SPOKEN = "".join(REPLY)
 
 @dataclass
 class FakeGenerator:
-    """Writes given pieces; before piece n it waits for `gates[n]`. Keeps what it was asked and whether it was closed early."""
+    """Writes given pieces; before piece n it waits for `gates[n]`. Keeps what it was asked and whether it was closed early.
+
+    With `drafts` it writes these in turn, one a request, word by word.
+    """
 
     pieces: Sequence[str] = tuple(REPLY)
+    drafts: Sequence[str] = ()
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     failures: dict[int, Exception] = field(default_factory=dict)
     context_tokens: int = 4096
@@ -47,16 +52,17 @@ class FakeGenerator:
         if not self.is_ready:
             raise BackendUnavailable("closed")
         self.asked.append(request)
+        pieces = re.findall(r"\s*\S+", self.drafts[(len(self.asked) - 1) % len(self.drafts)]) if self.drafts else self.pieces
         ended = False
         try:
-            for index, piece in enumerate([*self.pieces, ""]):
+            for index, piece in enumerate([*pieces, ""]):
                 if index in self.failures:
                     ended = True
                     raise self.failures[index]
                 if index in self.gates:
                     self.waiting.set()
                     await self.gates[index].wait()
-                yield Chunk(piece, "stop" if index == len(self.pieces) else None)
+                yield Chunk(piece, "stop" if index == len(pieces) else None)
             ended = True
         finally:
             if not ended:
