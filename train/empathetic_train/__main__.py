@@ -4,6 +4,7 @@ empathetic-train classifier --recipe train/recipes/minilm-cpu.toml --data DIR
 empathetic-train classifier --view-results results/
 accelerate launch -m empathetic_train classifier --recipe train/recipes/deberta-gpu.toml
 empathetic-train crisis --data DIR
+empathetic-train responder --recipe train/recipes/responder-cpu.toml --data DIR
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .config import TrainConfig, add_flags, build_config
+from .config import TrainConfig, add_flags, build_config, merge
 from .errors import TrainError
+from .responder.config import ResponderConfig
 from .view import view
 
 Runner = Callable[[TrainConfig], Path | None]
@@ -51,8 +53,14 @@ def main(argv: Sequence[str] | None = None, *, runner: Runner | None = None) -> 
         default=Path("model_repository/emotion_classifier"),
         help="the exported classifier, which the head is written into (default: %(default)s)",
     )
+    responder = commands.add_parser("responder", help="train the reply generator", description="Train the reply generator.")
+    responder.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file of settings; flags override it")
+    add_flags(responder, ResponderConfig)
     flags = parser.parse_args(argv)
     try:
+        if flags.command == "responder":
+            print(_train_responder(merge(flags, flags.recipe, ResponderConfig)).read_text(encoding="utf-8"), end="")
+            return
         if flags.command == "crisis":
             print(_train_head(flags.model, flags.data))
             return
@@ -74,10 +82,24 @@ def main(argv: Sequence[str] | None = None, *, runner: Runner | None = None) -> 
 
 
 def _run(config: TrainConfig) -> Path | None:
-    from transformers.utils import logging as transformers_logging  # noqa: PLC0415  # seconds, and not for --help
-
     from .processes import leave  # noqa: PLC0415  # as above
     from .run import run  # noqa: PLC0415  # as above
+
+    _set_up_logging()
+    results = run(config)
+    leave()
+    return results
+
+
+def _train_responder(config: ResponderConfig) -> Path:
+    from .responder.run import run  # noqa: PLC0415  # as above
+
+    _set_up_logging()
+    return run(config)
+
+
+def _set_up_logging() -> None:
+    from transformers.utils import logging as transformers_logging  # noqa: PLC0415  # seconds, and not for --help
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("empathetic_train").setLevel(logging.INFO)
@@ -85,9 +107,6 @@ def _run(config: TrainConfig) -> Path | None:
     transformers_logging.set_verbosity_error()
     # Tiny runs only: the Trainer then orders its checkpoints by number, which is right.
     warnings.filterwarnings("ignore", message="mtime may not be reliable")
-    results = run(config)
-    leave()
-    return results
 
 
 def _train_head(model: Path, data: Path) -> Path:

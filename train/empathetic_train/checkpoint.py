@@ -13,18 +13,20 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .config import TrainConfig
 from .errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FINISHED = "training.json"
 STAGING = "run/finished"  # on the same file system as its destination, so that moving is renaming
 TENSORBOARD = "tensorboard"
 _RUN, _STARTED = "run", "run.json"
-_PLACES = {"data", "checkpoint_dir", "results_dir", "hub_model_id", "force_train", "disable_tensorboard"}
+_PLACES = {"data", "checkpoint_dir", "results_dir", "cache_dir", "classifier", "hub_model_id", "force_train", "disable_tensorboard"}
 # Settings that do not change the weights: a resumed run may have others. The data are compared by content.
-_IRRELEVANT = _PLACES | {"confidence_threshold"}
+_IRRELEVANT = _PLACES | {"confidence_threshold", "save_minutes", "evaluate_test"}
 
 
 def now() -> str:
@@ -66,7 +68,7 @@ def write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
-def begin(directory: Path, config: TrainConfig, data_sha256: Mapping[str, str]) -> str:
+def begin(directory: Path, config: DataclassInstance, data_sha256: Mapping[str, str]) -> str:
     """Record what an unfinished run was started with, or check that a found one was started with the same.
 
     Returns:
@@ -84,7 +86,7 @@ def begin(directory: Path, config: TrainConfig, data_sha256: Mapping[str, str]) 
             f"{name} = {found['config'].get(name)!r}, not {value!r}" for name, value in wanted.items() if found["config"].get(name) != value
         ]
         changed += [f"another {name} split" for name, digest in data_sha256.items() if found["data_sha256"].get(name) != digest]
-        if changed and not any(record.parent.glob("checkpoint-*")):
+        if changed and not any(record.parent.rglob("checkpoint-*")):
             discard(directory)  # it failed before there was anything to resume
             return begin(directory, config, data_sha256)
         if changed:
@@ -135,22 +137,22 @@ def stage(directory: Path) -> Path:
     return staging
 
 
-def changed_settings(directory: Path, config: TrainConfig) -> list[str]:
+def changed_settings(directory: Path, config: DataclassInstance) -> list[str]:
     """Name the settings that would have led to another model than the finished one in `directory`."""
     found = read_json(directory / FINISHED).get("config", {})
     return [name for name, value in _plain(config).items() if name not in _IRRELEVANT and name in found and found[name] != value]
 
 
-def settings(config: TrainConfig) -> dict[str, Any]:
+def settings(config: DataclassInstance) -> dict[str, Any]:
     """Return what `training.json` records of a configuration: all but the places on this machine and the flags of one call."""
     return {name: value for name, value in _plain(config).items() if name not in _PLACES}
 
 
-def _plain(config: TrainConfig) -> dict[str, Any]:
+def _plain(config: DataclassInstance) -> dict[str, Any]:
     """Return the configuration as JSON would give it back (tuples are lists), with the last part of each absolute path."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    plain["model_name"] = _portable(config.model_name)
-    plain |= {name: [_portable(entry) for entry in plain[name]] for name in ("teachers", "average")}
+    plain |= {name: _portable(plain[name]) for name in ("model_name",) if name in plain}
+    plain |= {name: [_portable(entry) for entry in plain[name]] for name in ("teachers", "average") if name in plain}
     return plain
 
 

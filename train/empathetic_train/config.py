@@ -1,7 +1,7 @@
 """The one configuration object of a training run, and where its values come from.
 
 Precedence: flags > recipe file (TOML) > the defaults below. Paths are relative to the working directory, in a recipe too.
-Knows nothing of torch, and touches no file but the recipe.
+The responder has an object of its own, made by the same functions. Knows nothing of torch, and touches no file but the recipe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import ConfigError
 
@@ -23,7 +23,7 @@ else:  # Python 3.10 has no TOML reader of its own
     import tomli as tomllib
 
 
-def _option(default: Any, text: str, *, choices: tuple[str, ...] | None = None) -> Any:
+def option(default: Any, text: str, *, choices: tuple[str, ...] | None = None) -> Any:
     """Declare a field that is at once a recipe key and a command-line flag."""
     return field(default=default, metadata={"help": text, "choices": choices})
 
@@ -32,35 +32,35 @@ def _option(default: Any, text: str, *, choices: tuple[str, ...] | None = None) 
 class TrainConfig:
     """Everything that decides a classifier run. The defaults are the tutorial's (DeBERTa-base, 5 epochs)."""
 
-    model_name: str = _option(
+    model_name: str = option(
         "microsoft/deberta-base", "base model: a Hub name, a local directory, or package:NAME/FOLDER of an installed Python package"
     )
-    data: str | None = _option(None, "directory of train.tsv, dev.tsv, test.tsv and labels.txt (default: the Hub's go_emotions)")
-    checkpoint_dir: str = _option("checkpoints/classifier", "where the trained model goes; an unfinished run in it is resumed")
-    results_dir: str = _option("results", "where results/<timestamp>/ goes")
-    learning_rate: float = _option(2e-5, "peak learning rate of the encoder's top layer")
-    head_learning_rate: float | None = _option(None, "peak learning rate of the new head (default: the encoder's)")
-    layer_decay: float = _option(1.0, "factor on the learning rate from each layer to the one below it, 0 to 1")
-    weight_decay: float = _option(0.01, "AdamW weight decay (not on biases and norms)")
-    warmup_ratio: float = _option(0.06, "share of the steps in which the learning rate rises")
-    batch_size: int = _option(16, "texts per device and step")
-    gradient_accumulation: int = _option(1, "steps whose gradients are added before an update")
-    epochs: float = _option(5.0, "passes over the training split; 0 only keeps what --average gives")
-    patience: int = _option(2, "epochs without a better dev score before training stops")
-    max_length: int = _option(128, "longest text in tokens, special tokens included; the rest is cut")
-    pooling: str = _option("first", "how token vectors become one text vector", choices=("first", "mean"))
-    loss: str = _option("bce", "training loss", choices=("bce", "focal", "asymmetric"))
-    label_smoothing: float = _option(0.0, "share of each target moved towards 0.5, 0 to 0.5")
-    dropout: float | None = _option(None, "dropout of the encoder and before the head (default: the base model's)")
-    head_bias: float = _option(-3.0, "initial bias of the head: sigmoid(-3) = 0.047 is near GoEmotions' mean label rate, 0.042")
-    teachers: tuple[str, ...] = _option((), "trained checkpoints whose mean probabilities are distilled into this model")
-    distill_weight: float = _option(0.7, "share of the teachers in the targets, 0 to 1; the labels have the rest")
-    average: tuple[str, ...] = _option((), "trained checkpoints of the same base whose averaged weights are the start")
-    confidence_threshold: float = _option(0.5, "the fixed threshold reported beside the fitted ones")
-    seed: int = _option(42, "seed of initialisation, order and dropout")
-    hub_model_id: str | None = _option(None, "Hub repository to push the finished model to")
-    force_train: bool = _option(False, "train although checkpoint-dir holds a finished model")
-    disable_tensorboard: bool = _option(False, "write no TensorBoard logs")
+    data: str | None = option(None, "directory of train.tsv, dev.tsv, test.tsv and labels.txt (default: the Hub's go_emotions)")
+    checkpoint_dir: str = option("checkpoints/classifier", "where the trained model goes; an unfinished run in it is resumed")
+    results_dir: str = option("results", "where results/<timestamp>/ goes")
+    learning_rate: float = option(2e-5, "peak learning rate of the encoder's top layer")
+    head_learning_rate: float | None = option(None, "peak learning rate of the new head (default: the encoder's)")
+    layer_decay: float = option(1.0, "factor on the learning rate from each layer to the one below it, 0 to 1")
+    weight_decay: float = option(0.01, "AdamW weight decay (not on biases and norms)")
+    warmup_ratio: float = option(0.06, "share of the steps in which the learning rate rises")
+    batch_size: int = option(16, "texts per device and step")
+    gradient_accumulation: int = option(1, "steps whose gradients are added before an update")
+    epochs: float = option(5.0, "passes over the training split; 0 only keeps what --average gives")
+    patience: int = option(2, "epochs without a better dev score before training stops")
+    max_length: int = option(128, "longest text in tokens, special tokens included; the rest is cut")
+    pooling: str = option("first", "how token vectors become one text vector", choices=("first", "mean"))
+    loss: str = option("bce", "training loss", choices=("bce", "focal", "asymmetric"))
+    label_smoothing: float = option(0.0, "share of each target moved towards 0.5, 0 to 0.5")
+    dropout: float | None = option(None, "dropout of the encoder and before the head (default: the base model's)")
+    head_bias: float = option(-3.0, "initial bias of the head: sigmoid(-3) = 0.047 is near GoEmotions' mean label rate, 0.042")
+    teachers: tuple[str, ...] = option((), "trained checkpoints whose mean probabilities are distilled into this model")
+    distill_weight: float = option(0.7, "share of the teachers in the targets, 0 to 1; the labels have the rest")
+    average: tuple[str, ...] = option((), "trained checkpoints of the same base whose averaged weights are the start")
+    confidence_threshold: float = option(0.5, "the fixed threshold reported beside the fitted ones")
+    seed: int = option(42, "seed of initialisation, order and dropout")
+    hub_model_id: str | None = option(None, "Hub repository to push the finished model to")
+    force_train: bool = option(False, "train although checkpoint-dir holds a finished model")
+    disable_tensorboard: bool = option(False, "write no TensorBoard logs")
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -83,9 +83,22 @@ class TrainConfig:
             for item in dataclasses.fields(self)
             if item.metadata["choices"]
         ]
-        for name, holds, reason in checks:
-            if not holds:
-                raise ConfigError(f"{name} = {getattr(self, name)!r}: {reason}")
+        refuse_first(self, checks)
+
+
+Config = TypeVar("Config")
+Check = tuple[str, bool, str]
+
+
+def refuse_first(config: Any, checks: Sequence[Check]) -> None:
+    """Raise for the first check that fails; a check is a field's name, whether it holds, and what it asks for.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    for name, holds, reason in checks:
+        if not holds:
+            raise ConfigError(f"{name} = {getattr(config, name)!r}: {reason}")
 
 
 _BASE_TYPES: dict[str, type] = {"str": str, "float": float, "int": int, "bool": bool, "tuple[str, ...]": tuple}
@@ -95,21 +108,21 @@ def _base_type(item: dataclasses.Field[Any]) -> type:
     return _BASE_TYPES[str(item.type).removesuffix(" | None")]
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add one flag per field of TrainConfig; an absent flag leaves no attribute, so that the recipe shows through."""
-    for item in dataclasses.fields(TrainConfig):
-        flag, kind = "--" + item.name.replace("_", "-"), _base_type(item)
+def add_flags(parser: argparse.ArgumentParser, kind: type[Any] = TrainConfig) -> None:
+    """Add one flag per field of a configuration; an absent flag leaves no attribute, so that the recipe shows through."""
+    for item in dataclasses.fields(kind):
+        flag, base = "--" + item.name.replace("_", "-"), _base_type(item)
         text = item.metadata["help"] + ("" if item.default in (None, (), False) else f" (default: {item.default})")
         common: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": text}
-        if kind is bool:
+        if base is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
-        elif kind is tuple:
+        elif base is tuple:
             parser.add_argument(flag, nargs="+", metavar="DIR", **common)
         else:
-            parser.add_argument(flag, type=kind, choices=item.metadata["choices"], **common)
+            parser.add_argument(flag, type=base, choices=item.metadata["choices"], **common)
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path, kind: type[Any] = TrainConfig) -> dict[str, Any]:
     """Read a recipe file and check its keys and types.
 
     Raises:
@@ -121,16 +134,16 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise ConfigError(f"recipe {path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"recipe {path}: {exc}") from exc
-    fields = {item.name: item for item in dataclasses.fields(TrainConfig)}
+    fields = {item.name: item for item in dataclasses.fields(kind)}
     for key, value in recipe.items():
         if key not in fields:
             raise ConfigError(f"recipe {path}: unknown key {key!r}")
-        kind = _base_type(fields[key])
-        expected: Any = {tuple: list, float: (int, float)}.get(kind, kind)
-        fits = isinstance(value, expected) and (kind is bool or not isinstance(value, bool))  # a bool is an int to Python
-        if not fits or (kind is tuple and not all(isinstance(entry, str) for entry in value)):
-            raise ConfigError(f"recipe {path}: {key} = {value!r} is not a {'list of strings' if kind is tuple else kind.__name__}")
-        recipe[key] = kind(value)
+        base = _base_type(fields[key])
+        expected: Any = {tuple: list, float: (int, float)}.get(base, base)
+        fits = isinstance(value, expected) and (base is bool or not isinstance(value, bool))  # a bool is an int to Python
+        if not fits or (base is tuple and not all(isinstance(entry, str) for entry in value)):
+            raise ConfigError(f"recipe {path}: {key} = {value!r} is not a {'list of strings' if base is tuple else base.__name__}")
+        recipe[key] = base(value)
     return recipe
 
 
@@ -140,7 +153,16 @@ def build_config(flags: argparse.Namespace, recipe: Path | None) -> TrainConfig:
     Raises:
         ConfigError: a value is wrong.
     """
-    names: Sequence[str] = [item.name for item in dataclasses.fields(TrainConfig)]
+    return merge(flags, recipe, TrainConfig)
+
+
+def merge(flags: argparse.Namespace, recipe: Path | None, kind: type[Config]) -> Config:
+    """Do what `build_config` does, for any configuration whose fields are made by `option`.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    names: Sequence[str] = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]  # a dataclass, as said
     given = {name: value for name, value in vars(flags).items() if name in names}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return TrainConfig(**{**(read_recipe(recipe) if recipe else {}), **given})
+    return kind(**{**(read_recipe(recipe, kind) if recipe else {}), **given})

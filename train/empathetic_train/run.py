@@ -80,8 +80,8 @@ def _train(config: TrainConfig, data: EmotionData, directory: Path) -> tuple[lis
         "max_length": config.max_length,
         "config": checkpoint.settings(config),
         "base_model": _hub_name(config),
-        "versions": _versions(),
-        "device": _device(),
+        "versions": versions(),
+        "device": device(),
         "data": {
             "source": "local files" if config.data else goemotions.HUB_NAME,
             "texts": {split: len(texts) for split, texts in data.texts.items()},
@@ -162,7 +162,8 @@ def _hub_name(config: TrainConfig) -> str | None:
     return None if is_local else config.model_name
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that a run is recorded with."""
     versions = {"python": platform.python_version()}
     for name in _RECORDED:
         try:
@@ -172,7 +173,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _device() -> str:
+def device() -> str:
+    """Return what this run computes on."""
     count = process().num_processes
     kind = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{process().device.type}, {torch.get_num_threads()} threads"
     return f"{count} x {kind}" if count > 1 else kind
