@@ -1,7 +1,8 @@
 """Chooses among several replies to one message. Pure; knows no model and no conversation store.
 
 Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` or `condoling` where that jars (`reply_tone`), or `repeated`:
-one of the earlier replies, or the message itself, once more. Of the rest, the one with the highest score is taken, the first of equals:
+one of the earlier replies, the message itself, or for the most part its own words once more. Of the rest, the one with the highest score is
+taken, the first of equals:
 
     + 1.0   sympathy where the message is painful, joy where it is happy
     - 1.0   when the classifier finds it pleasant without sympathy in it, where the message is not happy
@@ -31,6 +32,8 @@ _ENOUGH_WORDS = 8
 _MAX_SHARED = 3
 # Of a reply's word pairs: from here on it is the same reply.
 _SAME = 0.8
+# From here on it goes round in circles.
+_ENDLESS = 0.5
 # The valence of the mildest pleasant label, with nothing beside it that weighs against.
 _PLEASANT = 0.4
 _WORD = re.compile(r"\w+(?:'\w+)?")
@@ -87,22 +90,20 @@ def objection(draft: Draft, reading: EmotionReading | None, setting: Setting) ->
     if jar is not None:
         return jar
     is_same = any(_likeness(draft.text, text) >= _SAME for text in (*setting.earlier, setting.message))
-    return "repeated" if is_same else None
+    return "repeated" if is_same or _said_twice(_words(draft.text)) >= _ENDLESS else None
 
 
 def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> float:
     """Return how good a draft is that nothing speaks against; see above."""
     words = _words(draft.text)
     shared = len(_weights(words) & _weights(_words(setting.message)))
-    pairs = list(pairwise(words))
-    said_twice = 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
     said_before = max((_likeness(draft.text, text) for text in setting.earlier), default=0.0)
     return (
         _fit(draft.text, reading, setting.mood)
         + min(len(words), _ENOUGH_WORDS) / _ENOUGH_WORDS
         + 0.5 * min(shared, _MAX_SHARED)
         - (0.0 if _weights(words) else 1.0)
-        - 2.0 * (said_twice + said_before)
+        - 2.0 * (_said_twice(words) + said_before)
         - (1.0 if draft.is_cut_off else 0.0)
     )
 
@@ -139,6 +140,12 @@ def _likeness(text: str, other: str) -> float:
     if len(words) < 2:
         return float(words == others)
     return sum(pair in set(pairwise(others)) for pair in pairwise(words)) / (len(words) - 1)
+
+
+def _said_twice(words: Sequence[str]) -> float:
+    """Return the share of word pairs that were there before."""
+    pairs = list(pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def _weights(words: Sequence[str]) -> set[str]:

@@ -14,6 +14,7 @@ import httpx2
 import numpy as np
 import pytest
 from empathetic_server import Settings, drafts
+from empathetic_server.emotions import EmotionGroup
 from empathetic_server.engines.protocols import Chunk, Classification, GenerationRequest, Priority, PromptTooLong, Sampling
 from empathetic_server.engines.vllm_generator import NOTE_READER
 from empathetic_server.errors import BackendUnavailable
@@ -21,6 +22,7 @@ from empathetic_server.metrics import Metrics
 from empathetic_server.sessions.protocols import Message
 from empathetic_server.strategies import ReplyPlan
 from empathetic_server.writing import Ending, ReplyWriter, WritingTask
+from empathetic_server.written_lines import ACKNOWLEDGEMENTS
 
 from tests.conftest import ROOT
 from tests.scripted_openai import answers, refuses, scripted_openai
@@ -30,7 +32,7 @@ from tests.server.tiny_artifact import LABELS
 
 pytestmark = pytest.mark.anyio
 SAD = "I feel sad, my kite is torn"
-FELT = {"sad": "sadness", "sorry": "remorse", "confetti": "joy", "wonderful": "joy"}
+FELT = {"sad": "sadness", "sorry": "remorse", "confetti": "joy", "wonderful": "joy", "adore": "love"}
 CONCERN = "I feel so hopeless"
 GOOD = "I'm sorry about your kite. What happened to it?"
 CHEERFUL = ("That is so sweet! What happened?", "Congratulations on your kite!", "Haha, that's hilarious.")
@@ -124,6 +126,18 @@ async def test_when_no_draft_fits_the_next_generator_answers_or_the_written_word
     assert answer["finish_reason"] == ("stop" if has_next else "fallback")
     assert (answer["reply"] == SPOKEN) == has_next
     assert answer["reply"]
+
+
+@pytest.mark.parametrize(
+    ("message", "group"),
+    [("I adore my dog, he died on Monday.", "sadness"), (f"I adore you all. {CONCERN}", "neutral"), ("I adore my dog.", "joy")],
+)
+async def test_written_words_do_not_take_love_for_joy_beside_loss_or_danger(message: str, group: EmotionGroup) -> None:
+    async with running(classifier=Feelings(), generators=[small(GOOD.replace("kite", "dog") if group == "joy" else CHEERFUL[0])]) as at:
+        answer = await say(at, message)
+    assert answer["emotion"]["primary"] == "love"
+    assert answer["finish_reason"] == "fallback"
+    assert answer["reply"].startswith(ACKNOWLEDGEMENTS[group])
 
 
 async def test_drafts_are_read_in_one_batch_and_what_only_the_classifier_finds_cheerful_is_dropped() -> None:

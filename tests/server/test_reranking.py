@@ -72,8 +72,11 @@ def test_what_the_classifier_finds_pleasant_is_no_reason_to_drop_and_comes_last(
     )
 
 
-@pytest.mark.parametrize("text", ["My sister sold our boat without asking me!", "that sounds like a long week, for you"])
-def test_the_message_or_an_earlier_reply_once_more_is_dropped(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["My sister sold our boat without asking me!", "that sounds like a long week, for you", "a boat, a boat, a boat, a boat"],
+)
+def test_the_message_an_earlier_reply_or_its_own_words_once_more_are_dropped(text: str) -> None:
     assert objection(draft(text), None, SAD) == "repeated"
 
 
