@@ -73,7 +73,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a reply is judged by: the message, its mood, and the replies before."""
+    """What a reply is judged by: the message, its mood, and the latest replies before."""
 
     message: str
     mood: Mood
@@ -139,7 +139,8 @@ def _likeness(text: str, other: str) -> float:
     words, others = _words(text), _words(other)
     if len(words) < 2:
         return float(words == others)
-    return sum(pair in set(pairwise(others)) for pair in pairwise(words)) / (len(words) - 1)
+    pairs = set(pairwise(others))
+    return sum(pair in pairs for pair in pairwise(words)) / (len(words) - 1)
 
 
 def _said_twice(words: Sequence[str]) -> float:

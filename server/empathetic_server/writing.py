@@ -51,6 +51,8 @@ _GUARDED_CLOSING = "… sorry, that came out wrong. What would help you most rig
 _TEMPLATE_TOKENS = 32
 # Of a small model's window, for its reply: its prompt needs the rest.
 _REPLY_SHARE = 1 / 3
+# Replies that a draft is compared with: nobody remembers the wording of older ones.
+_EARLIER = 12
 # Tries with a prompt that is too long by the engine's count. Each leaves out what the last one was over, and a little more, since the texts
 # that stay may have more tokens than the mean; the second fits but for odd texts.
 _PROMPT_TRIES = 3
@@ -207,7 +209,7 @@ class ReplyWriter:
     async def _choose(self, request: GenerationRequest, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
         """Yield the words of the best of several drafts and the ending, or nothing when none of them fits."""
         message = task.messages[-1].text
-        setting = Setting(message, mood_of(message, task.emotion), task.plan.used)
+        setting = Setting(message, mood_of(message, task.emotion), task.plan.used[-_EARLIER:])
         best = await self._drafter.write(generator, request, setting, new_cleaner=lambda: _new_cleaner(request, task), stop=task.stop)
         prompt_tokens = _count(request.messages, generator)
         if best is None:
