@@ -6,6 +6,7 @@ DATA ?= $(if $(EMPATHETIC_DATA),$(EMPATHETIC_DATA)/goemotions)
 RECIPE ?= train/recipes/minilm-cpu.toml
 RESPONDER_RECIPE ?= train/recipes/responder-cpu.toml
 CHECKPOINT ?= checkpoints/classifier
+RESPONDER ?= checkpoints/responder
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -33,7 +34,8 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export bench lock clean
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-responder \
+  responder-sheet lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -93,9 +95,19 @@ crisis: $(train_ready) ## train the crisis head of the exported classifier: EMPA
 export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT=DIR DATA=DIR VERSION=N
 	$(train_env)/bin/python -m empathetic_export $(CHECKPOINT) --precision int8 $(if $(DATA),--data $(DATA)) $(if $(VERSION),--model-version $(VERSION))
 
+export-responder: $(train_ready) ## export the reply generator into models/responder/: RESPONDER=DIR
+	$(train_env)/bin/python -m empathetic_export responder $(RESPONDER)
+
 bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
 	$(train_env)/bin/python -m empathetic_bench render
+
+bench-responder: $(server_ready) $(train_ready) ## measure the responder on unseen openings: EMPATHETIC_DATA=DIR, ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_bench responder --data $(EMPATHETIC_DATA) $(ARGS)
+	$(train_env)/bin/python -m empathetic_bench render
+
+responder-sheet: $(server_ready) $(train_ready) ## ask the responder the fixed prompts, for a blind reading: ARGS=--unblind counts it
+	$(train_env)/bin/python -m empathetic_bench responder-sheet $(ARGS)
 
 # torch's CUDA packages are left out: pip adds those that the chosen torch build needs.
 lock: ## renew the locks in requirements/ (needs uv)

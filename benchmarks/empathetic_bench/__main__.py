@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `render`."""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `sockets`, `responder`, `render`, …"""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, examples, quality, report, safety, stopping
+from . import classifier, examples, quality, report, safety, sockets, stopping
+from .responder import judging, measuring, sheet, tables
 
 _RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
+_RESPONDER = Path("models/responder/onnx")
+_SHEETS = Path("benchmarks/responder")
 # Document → the tables in it.
 _DOCUMENTS = {
     Path("README.md"): ("example", "classifier", "quality", "sentences"),
     Path("docs/model.md"): ("quality", "labels"),
+    Path("docs/chat.md"): ("sockets",),
     Path("docs/operations.md"): ("stop",),
     Path("docs/safety.md"): ("safety",),
+    Path("docs/responder-evaluation.md"): ("responder", "responder-sheet"),
+    Path("models/responder/README.md"): ("responder", "responder-sheet"),
 }
 
 
@@ -47,10 +53,52 @@ def main() -> None:
         elif arguments.benchmark == "stop":
             output = arguments.output or _RESULTS / "stop.json"
             print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
+        elif arguments.benchmark == "sockets":
+            output = arguments.output or _RESULTS / "sockets.json"
+            content = sockets.run(
+                arguments.server_python,
+                output,
+                sockets=arguments.sockets,
+                active=arguments.active,
+                seconds=arguments.seconds,
+                pause_s=arguments.pause,
+                settings={"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"},
+            )
+            print(sockets.summary(content))
+        elif arguments.benchmark == "responder":
+            print(tables.responder_table(measuring.run(_responder_bench(arguments), lambda line: print(line, file=sys.stderr, flush=True))))
+        elif arguments.benchmark == "responder-sheet":
+            print(_sheet(arguments))
         else:
             render(Path(), check=arguments.check)
-    except (OSError, RuntimeError, classifier.ParityError, report.ReportError) as exc:
+    except (OSError, RuntimeError, classifier.ParityError, judging.SheetError, report.ReportError) as exc:
         sys.exit(f"empathetic-bench: error: {exc}")
+
+
+def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
+    return measuring.ResponderBench(
+        model=arguments.responder,
+        pretrained=arguments.pretrained,
+        classifier=arguments.model,
+        server_python=arguments.server_python,
+        data=arguments.data,
+        count=arguments.openings,
+        is_test=arguments.test_split,
+        output=arguments.output or _RESULTS / "responder.json",
+    )
+
+
+def _sheet(arguments: argparse.Namespace) -> str:
+    if arguments.unblind:
+        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or _RESULTS / "responder-sheet.json"))
+    return sheet.run(
+        arguments.folder,
+        model=arguments.responder,
+        classifier=arguments.model,
+        server_python=arguments.server_python,
+        seed=arguments.seed,
+        force=arguments.force,
+    )
 
 
 def render(root: Path, *, check: bool) -> None:
@@ -67,11 +115,15 @@ def render(root: Path, *, check: bool) -> None:
         "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
+        "sockets": sockets.summary(report.read(root / _RESULTS / "sockets.json")),
         "stop": stopping.summary(report.read(root / _RESULTS / "stop.json")),
         "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
+        **_responder_tables(root),
     }
     for name, wanted in _DOCUMENTS.items():
         path = root / name
+        if name.is_relative_to("models") and not path.exists():
+            continue  # a clone without a responder
         document = filled = path.read_text(encoding="utf-8")
         for table in wanted:
             filled = report.fill(filled, table, tables[table])
@@ -81,8 +133,27 @@ def render(root: Path, *, check: bool) -> None:
             path.write_text(filled, encoding="utf-8")
 
 
+def _responder_tables(root: Path) -> dict[str, str]:
+    """Return the responder's tables; what was measured of another model than the one that is there was not measured.
+
+    Raises:
+        ReportError: a result is not one.
+    """
+    manifest = root / _RESPONDER / "manifest.json"
+    digest = report.read(manifest)["files"]["model.onnx"] if manifest.exists() else None
+    measured, judged = root / _RESULTS / "responder.json", root / _RESULTS / "responder-sheet.json"
+    shown = dict.fromkeys(("responder", "responder-sheet"), tables.UNMEASURED)
+    if measured.exists() and (content := report.read(measured))["model"]["sha256"] == digest:
+        shown["responder"] = tables.responder_table(content)
+    if judged.exists() and (content := report.read(judged))["model_sha256"] == digest:
+        shown["responder-sheet"] = tables.sheet_table(content)
+    return shown
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="empathetic-bench", description="Measure the classifier and render the tables.")
+    parser = argparse.ArgumentParser(
+        prog="empathetic-bench", description="Measure the classifier and the responder, and render the tables."
+    )
     commands = parser.add_subparsers(dest="benchmark", required=True)
     speed = commands.add_parser("classifier", help="throughput and latency, offline and over HTTP, beside the tutorial's way")
     speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
@@ -98,13 +169,32 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--engine", default="http://127.0.0.1:8100", help="vLLM's address (default: that of `make vllm`)")
     stop.add_argument("--trials", type=int, default=50, help="replies to stop (default: 50)")
     stop.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
-    for command in (speed, sentences, crisis, stop):
+    many = commands.add_parser("sockets", help="many open WebSockets, some of which talk; replies are the written ones")
+    many.add_argument("--sockets", type=int, default=500, help="open sockets (default: 500)")
+    many.add_argument("--active", type=int, default=50, help="sockets whose people talk (default: 50)")
+    many.add_argument("--seconds", type=float, default=20, help="how long they talk (default: 20)")
+    many.add_argument("--pause", type=float, default=2, help="mean seconds between a reply and the next message (default: 2)")
+    many.add_argument("--sessions", default="memory://", help="where conversations are kept (default: memory://)")
+    many.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
+    replies = commands.add_parser("responder", help="the responder's replies to openings it has not seen, beside written replies")
+    replies.add_argument("--data", type=Path, required=True, help="folder with dialogue/, as training has it")
+    replies.add_argument("--openings", type=int, default=300, help="openings of unpleasant feeling; a third as many others (default: 300)")
+    replies.add_argument("--pretrained", type=Path, help="folder like --responder, of the model before fine-tuning")
+    replies.add_argument("--test-split", action="store_true", help="take the test split: for a final report, never for a choice")
+    blind = commands.add_parser("responder-sheet", help="replies to fixed prompts, as a page and as a blind sheet to judge")
+    blind.add_argument("--folder", type=Path, default=_SHEETS, help=f"holds prompts.tsv and gets the rest (default: {_SHEETS})")
+    blind.add_argument("--seed", type=int, default=7, help="of the order in which the two replies are shown (default: 7)")
+    blind.add_argument("--force", action="store_true", help="replace a sheet in which something has been judged")
+    blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
+    for command in (replies, blind):
+        command.add_argument("--responder", type=Path, default=_RESPONDER, help=f"default: {_RESPONDER}")
+    for command in (speed, sentences, crisis, stop, many, replies, blind):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
             help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
         )
-    for command in (speed, good, sentences, crisis):
+    for command in (speed, good, sentences, crisis, replies, blind):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")

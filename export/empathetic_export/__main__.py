@@ -1,4 +1,4 @@
-"""Export a checkpoint: `empathetic-export checkpoints/classifier --precision int8 --data DIR`."""
+"""Export a checkpoint: `empathetic-export checkpoints/classifier --data DIR`, `empathetic-export responder checkpoints/responder`."""
 
 from __future__ import annotations
 
@@ -17,32 +17,60 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Export, check, and only then write. Exits with 2 when nothing was written."""
-    arguments = _parser().parse_args()
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
-    from .pipeline import export  # noqa: PLC0415  # seconds of imports that --help must not pay
-
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            parity = export(
-                arguments.checkpoint,
-                data=arguments.data,
-                repository=arguments.output,
-                precision=arguments.precision,
-                scratch=Path(scratch),
-                tensorrt=arguments.tensorrt,
-                version_number=arguments.model_version,
-            )
+        if sys.argv[1:2] == ["responder"]:
+            _export_responder(_responder_parser().parse_args(sys.argv[2:]))
+        else:
+            _export_classifier(_parser().parse_args())
     except ExportError as exc:
         print(f"empathetic-export: error: {exc}", file=sys.stderr)
         sys.exit(2)
     except OSError as exc:
         print(f"empathetic-export: error: {exc.filename or ''} {exc.strerror}; nothing was written", file=sys.stderr)
         sys.exit(1)
+
+
+def _export_classifier(arguments: argparse.Namespace) -> None:
+    from .pipeline import export  # noqa: PLC0415  # seconds of imports that --help must not pay
+
+    with tempfile.TemporaryDirectory() as scratch:
+        parity = export(
+            arguments.checkpoint,
+            data=arguments.data,
+            repository=arguments.output,
+            precision=arguments.precision,
+            scratch=Path(scratch),
+            tensorrt=arguments.tensorrt,
+            version_number=arguments.model_version,
+        )
     print(_summary(parity))
 
 
+def _export_responder(arguments: argparse.Namespace) -> None:
+    from .responder.pipeline import export_responder  # noqa: PLC0415  # as above
+
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = export_responder(
+            arguments.checkpoint, output=arguments.output, scratch=Path(scratch), replies=arguments.replies, report=print
+        )
+    print(f"{arguments.output}: {manifest['precision']}")
+
+
+def _responder_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="empathetic-export responder", description="Turn a responder into hf/, onnx/ and a model card.")
+    parser.add_argument("checkpoint", type=Path, help="a directory that `empathetic-train responder` finished")
+    parser.add_argument("--output", type=Path, default=Path("models/responder"), help="default: models/responder")
+    parser.add_argument("--replies", type=Path, help="held-out replies to measure on (default: held_out.jsonl in the checkpoint)")
+    return parser
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="empathetic-export", description="Turn a checkpoint into model_repository/emotion_classifier/.")
+    parser = argparse.ArgumentParser(
+        prog="empathetic-export",
+        description="Turn a checkpoint into model_repository/emotion_classifier/.",
+        epilog="`empathetic-export responder --help` tells how the reply generator is exported.",
+    )
     parser.add_argument("checkpoint", type=Path, help="a directory that empathetic-train finished")
     parser.add_argument("--precision", choices=("int8", "fp16", "fp32"), default="int8", help="default: int8, for CPUs")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from .engines.protocols import EmotionClassifier, ReplyGenerator
 from .errors import ArtifactError
 from .keys import Keyring
 from .live import LiveSessions
+from .loop_delay import watch_loop
 from .metrics import Metrics
 from .page.mounting import ICON, MountedPage
 from .page.mounting import PATH as PAGE_PATH
@@ -88,9 +90,11 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await engine.open()
         await live.open()
+        watching = asyncio.create_task(watch_loop(metrics))
         if page is not None:
             await page.open()
         yield
+        watching.cancel()
         if page is not None:
             await page.aclose()
         await live.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 FinishReason = Literal["stop", "length", "stopped", "crisis", "fallback", "error"]
@@ -74,4 +74,4 @@ def fields(event: Event) -> dict[str, Any]:
     """Return an event as the object of the wire contract, without `seq`."""
     if isinstance(event, EmotionDetected):
         return {"type": event.type, "message_id": event.message_id, **event.reading}
-    return {"type": event.type, **asdict(event)}
+    return {"type": event.type, **{name: getattr(event, name) for name in event.__dataclass_fields__ if name != "type"}}

@@ -9,20 +9,20 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import orjson
 
 from .chat import ChatService, Edit, Recover, Request, Say
 from .engines.protocols import Sampling
-from .errors import BackendUnavailable, EmpatheticError, NotFound, Overloaded, SessionBusy
+from .errors import BackendUnavailable, NotFound, Overloaded, SessionBusy
 from .events import Ack
 from .frames import Frame, Listener, LiveSession, Turn
 from .metrics import Metrics
 from .relays.memory_relay import MemoryRelay
 from .relays.protocols import TURN_SECONDS, Relay, Signal
 from .responder import Answer, Answering
+from .retention import purge_forever
 from .session_ids import is_temporary
 from .sessions.protocols import Message
 from .turn_runner import RETRY_SECONDS, TurnRunner
@@ -32,10 +32,6 @@ logger = logging.getLogger(__name__)
 # The wire contract's time: so long a turn goes on after the last listener has left.
 GRACE_SECONDS = 60.0
 _SWEEP_SECONDS = 1.0
-_PURGE_SECONDS = 3600.0
-_PURGE_RETRY_SECONDS = 30.0
-# A temporary conversation is over when nobody has touched it for this long; it holds memory.
-_TEMPORARY_HOURS = 2
 
 
 class LiveSessions:
@@ -75,7 +71,6 @@ class LiveSessions:
         self._sessions: dict[str, LiveSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.Task[None] | None = None
         self._unkept = 0
         self.is_leaving = False
         self.is_draining = False
@@ -86,7 +81,8 @@ class LiveSessions:
         await self.chat.open()
         await self._relay.open(self)
         await self._temporary_relay.open(self)
-        self._sweeper = asyncio.create_task(self._sweep_forever())
+        self._keep(self._errands, self._sweep_forever())
+        self._keep(self._errands, purge_forever(self.chat, self._retention_days))
 
     def relay(self, session_id: str) -> Relay:
         """Return the relay that a session's frames go through."""
@@ -233,10 +229,9 @@ class LiveSessions:
     async def aclose(self) -> None:
         """Abort what runs, store it, and close the relay and the stores."""
         await self.drain(0)
-        errands = [*self._errands, *([] if self._sweeper is None else [self._sweeper])]
-        for errand in errands:
+        for errand in self._errands:
             errand.cancel()
-        await asyncio.gather(*errands, return_exceptions=True)
+        await asyncio.gather(*self._errands, return_exceptions=True)
         await self._relay.aclose()
         await self._temporary_relay.aclose()
         await self.chat.aclose()
@@ -330,9 +325,8 @@ class LiveSessions:
             session.check_at = asyncio.get_running_loop().time() + RETRY_SECONDS
 
     async def _sweep_forever(self) -> None:
-        """Finish what was left without an end, forget idle sessions, and delete the conversations whose time is over."""
+        """Finish what was left without an end, and forget idle sessions."""
         loop = asyncio.get_running_loop()
-        purge_at = 0.0
         while True:
             for session in list(self._sessions.values()):
                 if not (session.listeners or session.turn):
@@ -340,16 +334,4 @@ class LiveSessions:
                 elif session.turn is None and session.check_at is not None and session.check_at <= loop.time():
                     session.check_at = None if self.is_draining else loop.time() + TURN_SECONDS
                     self._keep(self._errands, self._check(session))
-            if loop.time() >= purge_at:
-                try:
-                    await self.chat.purge(_days_ago(self._retention_days), _days_ago(_TEMPORARY_HOURS / 24))
-                    purge_at = loop.time() + _PURGE_SECONDS
-                except EmpatheticError as exc:
-                    logger.warning("old conversations could not be deleted now: %s", exc.message)
-                    purge_at = loop.time() + _PURGE_RETRY_SECONDS
             await asyncio.sleep(_SWEEP_SECONDS)
-
-
-def _days_ago(days: float) -> str:
-    then = datetime.now(timezone.utc) - timedelta(days=days)
-    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")

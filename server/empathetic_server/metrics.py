@@ -55,6 +55,12 @@ class Metrics:
         self.triton_ready = Gauge(
             "empathetic_triton_ready", "Whether a Triton serves this server's model: 1 or 0.", ["address"], registry=self.registry
         )
+        self.loop_delay_seconds = Histogram(
+            "empathetic_loop_delay_seconds",
+            "How late the event loop wakes a task that has slept.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1),
+            registry=self.registry,
+        )
         self.http_requests = Counter("empathetic_http_requests_total", "Requests answered.", ["route", "status"], registry=self.registry)
         self.http_seconds = Histogram(
             "empathetic_http_request_seconds", "Time from request to answer.", ["route"], buckets=_SECONDS, registry=self.registry

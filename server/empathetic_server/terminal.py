@@ -99,8 +99,8 @@ class Conversation:
                 pending = text if not is_acknowledged and "client_id" in frame else None
                 continue
             kind = received["type"]
-            if kind == "error":
-                raise ServerError(received["error"]["message"])
+            if kind == "error" and not (is_acknowledged and received["error"]["code"] == "backend_unavailable"):
+                raise ServerError(received["error"]["message"])  # else the turn is interrupted, and goes on by itself
             if kind == "resumed" and not received["complete"] and is_acknowledged and (reply := await self._stored_reply()):
                 received, kind = reply, "done"
             if kind == "ack":
@@ -212,6 +212,8 @@ async def _show(conversation: Conversation, console: Console, frame: dict[str, A
                 case "safety":
                     for resource in received["resources"]:
                         console.print(f"[bold]{resource['name']}: {resource['contact']}[/bold]")
+                case "error":
+                    console.print(f"\n[dim]({received['error']['message']})[/dim]")
                 case "disclosure":
                     console.print(f"[dim]{received['text']}[/dim]")
                 case "delta":

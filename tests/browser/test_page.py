@@ -248,7 +248,7 @@ async def test_the_page_asks_for_the_key_and_keeps_it(browser: Browser) -> None:
     settings = Settings(port=0, sessions="memory://", drain_seconds=5, api_keys=SecretStr(KEY))
     async with running(settings=settings, generators=[FakeGenerator()]) as at, visiting(browser, at.address) as visit:
         key = visit.page.get_by_label("API key")
-        await key.fill("wrong")
+        await key.press_sequentially("wrong", delay=30)  # at once, it could be there before Gradio has set up the field
         await visit.button("Use this key").click()
         await expect(visit.page.get_by_role("alert")).to_contain_text("not valid")
         await key.fill(KEY)

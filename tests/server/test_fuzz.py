@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from tests.server.chatting import hello, running, send, until_type
 from tests.server.conftest import FakeClassifier
@@ -66,6 +70,13 @@ FRAMES = st.lists(
 )
 
 
+async def rest_of(socket: ClientConnection) -> AsyncIterator[str | bytes]:
+    """Yield what still comes until the server, which drains, closes."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
 async def converse(frames: list[str | bytes]) -> tuple[list[dict[str, Any]], list[str]]:
     """Send frames, then ping; return what was received until the turns were over, and the texts that are stored."""
     async with running() as at, at.socket() as socket:
@@ -76,8 +87,7 @@ async def converse(frames: list[str | bytes]) -> tuple[list[dict[str, Any]], lis
             await send(socket, type="ping")
             received += await until_type(socket, "pong")
         await at.live.drain(20)
-        await send(socket, type="ping")
-        received += await until_type(socket, "pong")
+        received += [json.loads(frame) async for frame in rest_of(socket)]
         stored = (await at.http.get(f"/v1/sessions/{session_id}")).json()["messages"]
     return received, [message["text"] for message in stored if message["role"] == "user"]
 

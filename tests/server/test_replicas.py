@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from empathetic_server import Settings
+from empathetic_server import terminal as terminal_client
 from empathetic_server.chat import ChatService, Say
 from empathetic_server.events import Ack
 from empathetic_server.live import LiveSessions
 from empathetic_server.metrics import Metrics
+from empathetic_server.page import conversation as page_conversation
+from empathetic_server.page.service import Service, Visitor
 from empathetic_server.relays import relay_through
 from empathetic_server.responder import Responder
 from empathetic_server.sessions import MemorySessions, session_store, shared_redis
@@ -208,6 +211,40 @@ async def test_a_turn_that_loses_redis_is_an_error_and_goes_on_by_itself_when_it
     assert frames[-1]["reply"] == SPOKEN
     assert others[-1] == frames[-1]
     assert stored == ["I had a bad day", SPOKEN, "still there?", SPOKEN]
+
+
+async def test_the_page_and_the_terminal_wait_while_redis_is_away_and_show_the_whole_reply(tmp_path: Path) -> None:
+    port = free_ports(1)[0]
+    generator = FakeGenerator(gates={2: asyncio.Event()})
+    page = page_conversation.Conversation()
+    with redis_server(tmp_path, port=port) as doomed:
+        async with replica(doomed.url, generator) as at:
+            terminal = terminal_client.Conversation(f"ws{at.address[4:]}/v1/chat/ws")
+            await terminal.open()
+            await page.begin(service := Service(None, at.address), visitor := Visitor("127.0.0.1"))
+
+            async def read_page() -> list[tuple[str, str | None]]:
+                return [(page.notice, page.reply) async for _ in page.say(service, visitor, "I had a bad day")]
+
+            async def read_terminal() -> list[dict[str, Any]]:
+                return [frame async for frame in terminal.ask(type="message", text="I had a bad day", client_id="c")]
+
+            reading = [asyncio.create_task(read_page()), asyncio.create_task(read_terminal())]
+            while len(generator.asked) < 2 or not page.reply:  # noqa: ASYNC110  # they cross a socket
+                await asyncio.sleep(0.01)
+            doomed.kill()
+            generator.gates[2].set()
+            while not page.notice:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.01)
+            with redis_server(tmp_path, port=port):
+                shown, frames = await asyncio.gather(*reading)
+            await terminal.close()
+    assert any("interrupted" in notice for notice, _ in shown)
+    assert [message["text"] for message in page.messages] == ["I had a bad day", SPOKEN]
+    assert (page.notice, page.reply) == ("", None)
+    kinds = [frame["type"] for frame in frames]
+    assert kinds.index("error") < kinds.index("ack", 1)
+    assert frames[-1]["reply"] == SPOKEN
 
 
 async def test_a_reply_that_was_stored_by_a_server_that_died_before_it_could_say_so_is_told_by_another(redis: Redis) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .service import Service, Socket, Visitor
+from .service import ConnectionLost, Service, ServiceError, Socket, Visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,16 @@ class Conversation:
         """Take a turn's frames, those that were missed first, until it is done."""
         frames = iter(missed)
         while True:
-            frame = next(frames, None) or await socket.receive()
+            try:
+                frame = next(frames, None) or await socket.receive()
+            except ConnectionLost:
+                raise
+            except ServiceError as exc:
+                if self.reply is None or exc.code != "backend_unavailable":
+                    raise
+                self.notice = exc.message  # an accepted message is answered when the service can go on
+                yield
+                continue
             self._take(frame, text)
             yield
             if frame["type"] == "done":
@@ -186,6 +195,8 @@ class Conversation:
             self.messages[index] = {"message_id": message_id, "role": "user", "text": text}
         del self.messages[index + 1 :]
         self.editing = None
+        if self.reply is not None:  # a turn that was interrupted begins again
+            self.notice = ""
         self.reply = ""
 
 

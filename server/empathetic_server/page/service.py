@@ -38,6 +38,13 @@ class ServiceError(Exception):
         self.message = message
 
 
+class ConnectionLost(ServiceError):
+    """Nothing more comes on a connection."""
+
+    def __init__(self) -> None:
+        super().__init__("backend_unavailable", "the connection was lost")
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """In whose name the page asks."""
@@ -54,10 +61,10 @@ class Socket(Protocol):
     """An open conversation."""
 
     async def send(self, **frame: Any) -> None:
-        """Send a frame; raises ServiceError when the connection is over."""
+        """Send a frame; raises ConnectionLost."""
 
     async def receive(self) -> dict[str, Any]:
-        """Return the next frame; raises ServiceError for an `error` frame, or when the connection is over."""
+        """Return the next frame; raises ConnectionLost, or another ServiceError for an `error` frame."""
 
 
 class Service:
@@ -128,13 +135,13 @@ class _NetworkSocket:
         try:
             await self._connection.send(json.dumps(frame))
         except ConnectionClosed as exc:
-            raise _lost() from exc
+            raise ConnectionLost() from exc
 
     async def receive(self) -> dict[str, Any]:
         try:
             return _checked(await self._connection.recv())
         except ConnectionClosed as exc:
-            raise _lost() from exc
+            raise ConnectionLost() from exc
 
 
 class _ProcessSocket:
@@ -170,7 +177,7 @@ class _ProcessSocket:
             answer = await self._from_app.get()
             raise _error(json.loads((answer or {}).get("body", b"") or b"{}"))
         if answer is None or answer["type"] != "websocket.accept":
-            raise _lost()
+            raise ConnectionLost()
 
     async def send(self, **frame: Any) -> None:
         await self._to_app.put({"type": "websocket.receive", "text": json.dumps(frame)})
@@ -178,7 +185,7 @@ class _ProcessSocket:
     async def receive(self) -> dict[str, Any]:
         message = await self._from_app.get()
         if message is None or message["type"] != "websocket.send":
-            raise _lost()
+            raise ConnectionLost()
         return _checked(message["text"])
 
     async def close(self) -> None:
@@ -206,10 +213,6 @@ def _checked(text: str | bytes) -> dict[str, Any]:
 def _error(body: dict[str, Any]) -> ServiceError:
     error = body.get("error", {})
     return ServiceError(error.get("code", "internal"), error.get("message", "the server could not answer"))
-
-
-def _lost() -> ServiceError:
-    return ServiceError("backend_unavailable", "the connection was lost")
 
 
 def is_address(url: str) -> bool:

@@ -156,3 +156,19 @@ def test_a_tokenizer_of_an_unfinished_run_is_kept(config: ResponderConfig, monke
         run(config)
     kept = load_tokenizer(Path(config.checkpoint_dir) / "run" / "tokenizer")
     assert len(kept) == 400
+
+
+def test_held_out_replies_are_beside_the_model_and_are_found_again_without_training(config: ResponderConfig) -> None:
+    run(config)
+    directory = Path(config.checkpoint_dir)
+    path = directory / "held_out.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    measured = json.loads((directory / "metrics.json").read_text())["tuned"]["held_out"]
+    assert len(rows) == measured["replies"]
+    assert sum(row["words"] + 1 for row in rows) == measured["words"]
+    assert all([message["role"] for message in row["messages"]][:2] == ["system", "user"] for row in rows)
+    kept, weights = path.read_bytes(), (directory / "model.safetensors").read_bytes()
+    path.unlink()
+    run(config)
+    assert path.read_bytes() == kept
+    assert (directory / "model.safetensors").read_bytes() == weights

@@ -26,6 +26,8 @@ from . import documents, model, perplexity, sources, training
 from .config import ResponderConfig
 from .examples import Example, find_examples, vary_notes, write_notes
 from .feelings import find_feelings
+from .held_out import FILE as HELD_OUT
+from .held_out import write_held_out
 from .notes import Feelings
 from .packing import Document, PackedRows, pack
 from .sources import Sources
@@ -59,9 +61,11 @@ def run(config: ResponderConfig) -> Path:
         raise ConfigError("data = None: the responder needs a directory with dialogue/ and books/")
     if config.force_train:
         checkpoint.discard(directory)
-    if checkpoint.is_finished(directory):
+    is_finished = checkpoint.is_finished(directory)
+    if is_finished:
         logger.warning("%s holds a finished model: nothing is trained (--force-train trains)", directory)
-        return directory / "metrics.json"
+        if (directory / HELD_OUT).is_file():
+            return directory / "metrics.json"
     found = sources.read(
         Path(config.data),
         held_out_percent=config.held_out_percent,
@@ -70,6 +74,9 @@ def run(config: ResponderConfig) -> Path:
         with_test=config.evaluate_test,
         seed=config.seed,
     )
+    if is_finished:  # its held-out replies were not kept, as in a copy of the model alone
+        write_held_out(directory / HELD_OUT, _examples(config, found)[0].measured["held_out"])
+        return directory / "metrics.json"
     started_at = checkpoint.begin(directory, config, found.sha256)
     handler = logging.FileHandler(directory / LOG, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -102,6 +109,7 @@ def _run(config: ResponderConfig, found: Sources, directory: Path, started_at: s
     staging = checkpoint.stage(directory)
     model.save(tuned, tokenizer, staging)
     measured["tuned"] = _measure(model.load(staging), tokenizer, examples)
+    write_held_out(staging / HELD_OUT, examples.measured["held_out"])
     checkpoint.write_json(staging / "metrics.json", measured)
     record = {
         "config": checkpoint.settings(config),
