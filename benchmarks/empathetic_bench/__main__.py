@@ -1,4 +1,4 @@
-"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `sockets`, `responder`, `render`, …"""
+"""Measure and report: `empathetic-bench classifier`, `quality`, `examples`, `safety`, `stop`, `sockets`, `responder`, `render` and more."""
 
 from __future__ import annotations
 
