@@ -1,7 +1,8 @@
 """Start vLLM's OpenAI server on a model's directory, with or without a GPU: `make vllm MODEL=DIR`.
 
 Runs in an environment that has vLLM (`requirements/vllm.txt`: its build for processors). The name, the chat template, the limits and the
-sampling defaults are the model's own: they come from its directory and stand nowhere else. Flags that are not known here go to vLLM.
+sampling defaults are the model's own: they come from its directory and stand nowhere else. A model whose manifest.json says that it reads
+this project's notes is served as `empathetic-responder`, by which the server knows it. Flags that are not known here go to vLLM.
 This process becomes the server, and what it starts ends with it.
 """
 
@@ -21,6 +22,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESPONDER = ROOT / "models" / "responder" / "hf"
+# The server knows by this name that a model reads notes and no instructions; only a model whose manifest says so is served under it.
+NOTE_READER = "empathetic-responder"
+NOTE_PROMPT = "note-1"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PR_SET_PDEATHSIG = 1
 
@@ -68,6 +72,12 @@ def _check(directory: Path) -> None:
 
 def _name(directory: Path) -> str:
     """Return what clients call the model: its directory's name; in models/NAME/hf, the folder above tells more."""
+    manifest = directory / "manifest.json"
+    prompt = json.loads(manifest.read_text("utf-8")).get("prompt") if manifest.is_file() else None
+    if prompt == NOTE_PROMPT:
+        return NOTE_READER
+    if prompt is not None:
+        sys.exit(f"run_vllm: the model in {directory} was made for prompts {prompt!r}, which this version of the server cannot build")
     directory = directory.resolve()
     return directory.parent.name if directory.name == "hf" else directory.name
 

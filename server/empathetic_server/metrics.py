@@ -114,6 +114,12 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.rejected_replies = Counter(
+            "empathetic_rejected_replies_total",
+            "Drafts of a small model that were not shown: empty, harmful, cheerful, condoling or repeated.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.listeners = Gauge("empathetic_listeners", "Clients that follow a chat session now.", registry=self.registry)
         self.running_turns = Gauge("empathetic_running_turns", "Chat turns running now.", registry=self.registry)
         self.purged_sessions = Counter(

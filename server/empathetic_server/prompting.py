@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from itertools import dropwhile, groupby
+from itertools import dropwhile
 from string import Template
 from typing import Any
 
 from .engines.protocols import ChatMessage
+from .history import MESSAGE_TOKENS, first_kept, merged, without_middle
 from .sessions.protocols import Message
 from .special_tokens import neutralize
 from .strategies import Moment, ReplyPlan, Strategy
@@ -25,8 +26,6 @@ from .trajectory import Stage, State
 PROMPT_VERSION = "system-v1"
 SYSTEM_PROMPT = (files(__package__) / "prompts" / f"{PROMPT_VERSION}.md").read_text("utf-8")
 
-# What a template adds to a message: its role and two or three special tokens; ChatML and Llama 3, the longest in use, add 5 to 7.
-MESSAGE_TOKENS = 8
 # Of the budget, for what no longer fits: enough for a dozen quotes in a window of 2,000 tokens, and the rest stays whole.
 _NOTE_SHARE = 0.15
 _MAX_QUOTES = 12
@@ -101,14 +100,14 @@ def build_prompt(
     said = list(dropwhile(lambda message: message.role == "assistant", said))
     note_budget = int(budget * _NOTE_SHARE)
     room = budget - cost(_system(facts, ()))
-    start = _first_kept(said, room, cost)
+    start = first_kept(said, room, cost)
     if start:
-        start = _first_kept(said, room - note_budget, cost)
-    dropped, kept = said[:start], _merged(said[start:])
+        start = first_kept(said, room - note_budget, cost)
+    dropped, kept = said[:start], merged(said[start:])
     prompt = [ChatMessage("system", _system(facts, dropped)), *kept]
     room = budget - sum(cost(message.text) for message in (prompt[0], *kept[1:]))
     text = _with_note(kept[0].text, dropped, note_budget, room, cost)
-    prompt[1] = ChatMessage("user", text if cost(text) <= room else _without_middle(text, room, cost))
+    prompt[1] = ChatMessage("user", text if cost(text) <= room else without_middle(text, room, cost))
     return tuple(prompt)
 
 
@@ -160,23 +159,6 @@ def _name(user_name: str | None, name_used: bool) -> str:
     return f'They asked to be called "{user_name}". {use}'
 
 
-def _first_kept(said: Sequence[Message], room: int, cost: Callable[[str], int]) -> int:
-    """Return the index of the oldest user's message from which everything fits; the last one, if nothing does."""
-    first = len(said) - 1
-    for index in reversed(range(len(said))):
-        room -= cost(said[index].text)
-        if room < 0:
-            break
-        if said[index].role == "user":
-            first = index
-    return first
-
-
-def _merged(said: Sequence[Message]) -> list[ChatMessage]:
-    turns = groupby(said, key=lambda message: message.role)
-    return [ChatMessage(role, "\n\n".join(message.text for message in turn)) for role, turn in turns]
-
-
 def _with_note(text: str, dropped: Sequence[Message], note_budget: int, room: int, cost: Callable[[str], int]) -> str:
     """Put quotes of the dropped messages before a text, as many as fit, newest first."""
     quotes: list[str] = []
@@ -193,16 +175,3 @@ def _with_note(text: str, dropped: Sequence[Message], note_budget: int, room: in
 def _first_sentence(text: str) -> str:
     sentence = re.split(r"(?<=[.!?…]) ", " ".join(text.split()), maxsplit=1)[0]
     return sentence if len(sentence) <= _QUOTE_CHARS else f"{sentence[: _QUOTE_CHARS - 1]}…"
-
-
-def _without_middle(text: str, room: int, cost: Callable[[str], int]) -> str:
-    """Return the longest beginning and end of a text that fit, found by halving."""
-    best, low, high = "…", 1, len(text) // 2
-    while low <= high:
-        half = (low + high) // 2
-        shorter = f"{text[:half].rstrip()} … {text[-half:].lstrip()}"
-        if cost(shorter) <= room:
-            best, low = shorter, half + 1
-        else:
-            high = half - 1
-    return best

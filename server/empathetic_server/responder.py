@@ -15,11 +15,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from .emotions import EMOTION_GROUP, read_emotions
+from .emotions import EMOTION_GROUP, EmotionGroup, read_emotions
 from .engines.protocols import EmotionClassifier, ReplyGenerator, Sampling
 from .errors import EmpatheticError
 from .events import Delta, EmotionDetected, FinishReason, SafetyRaised
 from .metrics import Metrics
+from .reply_tone import mood_of
 from .safety import Assessment, CrisisHead, Level, Locale, Reading, Statement, assess, read
 from .sessions.protocols import Message
 from .strategies import Moment, ReplyPlan, Strategy, choose_strategy
@@ -93,7 +94,7 @@ class Responder:
     ) -> None:
         self._classifier = classifier
         self._crisis_head = crisis_head
-        self._writer = ReplyWriter(generators, metrics)
+        self._writer = ReplyWriter(generators, classifier, metrics)
         self._metrics = metrics
         self._locale = locale
 
@@ -145,7 +146,7 @@ class Responder:
             for happening in self._raise(safety, reply_id, progress):
                 yield happening
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
-        plan = replace(_plan(messages, emotion, trajectory, replaced), moment=moment, seed=reply_id)
+        plan = replace(_plan(messages, emotion, trajectory, safety.level, replaced), moment=moment, seed=reply_id)
         if not safety.is_crisis:
             notes = () if safety.level == "none" else (_CONCERN_NOTE,)
             task = WritingTask(messages, plan, emotion, user_name, notes, sampling, stop, has_fallback)
@@ -216,10 +217,22 @@ def _turn(message: Message) -> Turn:
     return Turn(message.message_id, emotion["primary"], emotion["valence"])
 
 
-def _plan(messages: Sequence[Message], emotion: Mapping[str, Any] | None, trajectory: Trajectory, replaced: Sequence[str]) -> ReplyPlan:
-    group = "neutral" if emotion is None else EMOTION_GROUP[emotion["primary"]]
+def _plan(
+    messages: Sequence[Message], emotion: Mapping[str, Any] | None, trajectory: Trajectory, level: Level, replaced: Sequence[str]
+) -> ReplyPlan:
+    group = _group(messages[-1].text, emotion, level)
     replies = [message for message in messages if message.role == "assistant"]
     previous: list[Strategy] = [strategy for reply in replies for strategy in get_args(Strategy) if strategy == reply.strategy]
     stage, state = trajectory.stage, trajectory.state
     strategy = choose_strategy(group=group, stage=stage, state=state, asks="?" in messages[-1].text, previous=previous)
     return ReplyPlan(group, stage, state, strategy, used=(*(reply.text for reply in replies), *replaced))
+
+
+def _group(text: str, emotion: Mapping[str, Any] | None, level: Level) -> EmotionGroup:
+    """Return the group of the strongest emotion, but no joy where words tell of loss or danger: love and laughter are found there, too."""
+    group: EmotionGroup = "neutral" if emotion is None else EMOTION_GROUP[emotion["primary"]]
+    if group != "joy":
+        return group
+    if level != "none":
+        return "neutral"
+    return "sadness" if mood_of(text, emotion) == "painful" else "joy"

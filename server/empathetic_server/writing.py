@@ -1,32 +1,47 @@
 """Writes one reply: prompt, generators in turn, cleaning, guard, and written words when they fail.
 
     task ─► prompt ─► generator ─► cleaner ─► guard ─► pieces, and at last how they end
+    task ─► note ─► generator, several times ─► drafts ─► the best of them ─► words, and at last how they end
 
-Knows no conversation store and no crisis: the caller has decided that a generator may answer.
+A model that reads instructions is shown as it writes. Our own small one, which reads notes, is not good enough for that: it writes several
+drafts, and the best of those that fit is shown, or none. Knows no conversation store and no crisis: the caller has decided that a generator
+may answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from .engines.protocols import ChatMessage, GenerationRequest, PromptTooLong, ReplyGenerator, Sampling
+from .drafts import Attempt, Drafter
+from .engines.protocols import (
+    ChatMessage,
+    EmotionClassifier,
+    GenerationRequest,
+    PromptStyle,
+    PromptStyleChanged,
+    PromptTooLong,
+    ReplyGenerator,
+    Sampling,
+)
 from .engines.written_generator import WrittenGenerator
 from .errors import BackendError, BackendUnavailable, Overloaded
 from .events import FinishReason
 from .metrics import Metrics
+from .note_prompting import build_note_prompt
 from .prompting import build_prompt, name_was_used
 from .reply_cleaning import ReplyCleaner
+from .reply_tone import mood_of
+from .reranking import Setting
 from .safety.output_guard import OutputGuard
 from .sessions.protocols import Message
 from .strategies import ReplyPlan
 from .streams import until
-from .texts import readable
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +49,10 @@ logger = logging.getLogger(__name__)
 _GUARDED_CLOSING = "… sorry, that came out wrong. What would help you most right now?"
 # Of the window, left unused: templates add tokens that no counter sees.
 _TEMPLATE_TOKENS = 32
+# Of a small model's window, for its reply: its prompt needs the rest.
+_REPLY_SHARE = 1 / 3
+# Replies that a draft is compared with: nobody remembers the wording of older ones.
+_EARLIER = 12
 # Tries with a prompt that is too long by the engine's count. Each leaves out what the last one was over, and a little more, since the texts
 # that stay may have more tokens than the mean; the second fits but for odd texts.
 _PROMPT_TRIES = 3
@@ -74,50 +93,18 @@ class Ending:
     reply_tokens: int
 
 
-@dataclass(slots=True)
-class _Writing:
-    """What one generator has done so far; whoever lets go of it before its end has stopped it."""
-
-    generator: ReplyGenerator
-    metrics: Metrics
-    raw: list[str] = field(default_factory=list)
-    outcome: Literal["done", "stopped", "failed", "guarded"] = "stopped"
-    started: float = field(default_factory=time.perf_counter)
-
-    def __enter__(self) -> _Writing:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is PromptTooLong:  # it is asked again, with less
-            return
-        self._observe("end")
-        self.metrics.generator_replies.labels(self.generator.name, self.outcome).inc()
-        self.metrics.generated_tokens.labels(self.generator.name).inc(self.count_tokens())
-
-    def add(self, text: str) -> str:
-        """Take a piece over, made readable."""
-        if not self.raw:
-            self._observe("first piece")
-        self.raw.append(readable(text))
-        return self.raw[-1]
-
-    def count_tokens(self) -> int:
-        return self.generator.count_tokens("".join(self.raw))
-
-    def _observe(self, until: str) -> None:
-        self.metrics.generator_seconds.labels(self.generator.name, until).observe(time.perf_counter() - self.started)
-
-
 class ReplyWriter:
     """Writes with the first generator that can.
 
     Args:
         generators: asked in turn; behind them stand the written replies, which always answer.
+        classifier: reads the emotions of drafts; while it fails, their words alone decide.
         metrics: where failures are counted.
     """
 
-    def __init__(self, generators: Sequence[ReplyGenerator], metrics: Metrics) -> None:
+    def __init__(self, generators: Sequence[ReplyGenerator], classifier: EmotionClassifier, metrics: Metrics) -> None:
         self._generators = tuple(generators)
+        self._drafter = Drafter(classifier, metrics)
         self._written = WrittenGenerator()
         self._metrics = metrics
 
@@ -141,6 +128,8 @@ class ReplyWriter:
                 failure = exc
             if is_answered:
                 return
+            if _is_passed_over(generator, task):
+                continue
             self._metrics.degraded.labels("generator").inc()
             logger.warning("generator %s gave no usable reply", generator.name)
             if failure and not task.has_fallback and generator is self._generators[-1]:
@@ -149,46 +138,47 @@ class ReplyWriter:
                 raise BackendUnavailable("no reply can be generated now", retry_after_s=failure.retry_after_s or 1) from failure
 
     async def _ask(self, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
-        """Yield one generator's pieces and the ending; a prompt that is too long by the engine's own count is shortened."""
-        budget = generator.context_tokens - task.sampling.max_tokens - _TEMPLATE_TOKENS
+        """Yield one generator's pieces and the ending; a prompt that is not for its model, or too long for it, is built again."""
+        sampling = task.sampling
+        budget: int | None = None
         for _ in range(_PROMPT_TRIES):
-            prompt = build_prompt(
-                messages=task.messages,
-                plan=task.plan,
-                emotion=task.emotion,
-                user_name=task.user_name,
-                notes=task.notes,
-                budget=budget,
-                count_tokens=generator.count_tokens,
-            )
+            style = generator.prompt_style
+            if _is_passed_over(generator, task):
+                return
+            if style == "note":
+                sampling = replace(sampling, max_tokens=min(sampling.max_tokens, int(generator.context_tokens * _REPLY_SHARE)))
+            if budget is None:
+                budget = generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS
+            prompt = _build(style, task, budget, generator)
+            request = GenerationRequest(prompt, sampling, task.plan, style)
+            answer = self._choose if style == "note" else self._show
             try:
-                async with aclosing(self._ask_with(prompt, generator, task)) as pieces:
+                async with aclosing(answer(request, generator, task)) as pieces:
                     async for piece in pieces:
                         yield piece
+            except PromptStyleChanged:  # nothing has been yielded
+                budget = None
             except PromptTooLong as exc:  # nothing has been yielded
                 budget = int(_SHORTENED * _count(prompt, generator) * exc.room / exc.tokens)
             else:
                 return
         raise BackendUnavailable("the prompt does not fit the model's window", retry_after_s=1)
 
-    async def _ask_with(
-        self, prompt: tuple[ChatMessage, ...], generator: ReplyGenerator, task: WritingTask
-    ) -> AsyncGenerator[str | Ending, None]:
+    async def _show(self, request: GenerationRequest, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
         """Yield one generator's cleaned pieces and the ending, or nothing when none is fit to be shown.
 
         Raises when it fails before there was anything to show. When it breaks off later, what was shown stands, and the cleaner closes it.
         """
-        sampling = task.sampling
-        cleaner = ReplyCleaner(prompt[0].text, task.user_name, name_was_used(task.messages, task.user_name))
+        cleaner = _new_cleaner(request, task)
         reason: FinishReason = "fallback" if generator is self._written else "stop"
         guard = OutputGuard()
         shown = False
-        with _Writing(generator, self._metrics) as writing:
+        with Attempt(generator, self._metrics) as attempt:
             try:
-                chunks = until(task.stop.wait(), generator.stream(GenerationRequest(prompt, sampling, task.plan)))
+                chunks = until(task.stop.wait(), generator.stream(request))
                 async with aclosing(chunks):
                     async for chunk in chunks:
-                        if piece := guard.feed(cleaner.feed(writing.add(chunk.text))):
+                        if piece := guard.feed(cleaner.feed(attempt.add(chunk.text))):
                             shown = True
                             yield piece
                         if chunk.finish_reason == "length":
@@ -199,24 +189,56 @@ class ReplyWriter:
                     reason, last = "stopped", ""
                 else:
                     last = guard.feed(cleaner.finish("length" if reason == "length" else "stop")) + guard.finish()
-                    writing.outcome = "done"
+                    attempt.outcome = "done"
             except BackendError as exc:
-                writing.outcome = "failed"
+                attempt.outcome = "failed"
                 if not shown:
                     raise
                 logger.warning("generator %s failed: %s", generator.name, exc.message)
                 last, reason = guard.feed(cleaner.finish("broken")) + guard.finish(), "error"
             if guard.code is not None:
-                writing.outcome = "guarded"
-                self._metrics.guarded_replies.labels(guard.code).inc()
-                logger.warning("generator %s was about to say something harmful: %s", generator.name, guard.code)
+                attempt.end_guarded(guard.code)
                 if not (shown or last):
                     return
                 last, reason = last + _GUARDED_CLOSING, "fallback"
             if last:
                 yield last
             if shown or last or reason == "stopped":
-                yield Ending(reason, _count(prompt, generator), writing.count_tokens())
+                yield Ending(reason, _count(request.messages, generator), attempt.count_tokens())
+
+    async def _choose(self, request: GenerationRequest, generator: ReplyGenerator, task: WritingTask) -> AsyncGenerator[str | Ending, None]:
+        """Yield the words of the best of several drafts and the ending, or nothing when none of them fits."""
+        message = task.messages[-1].text
+        setting = Setting(message, mood_of(message, task.emotion), task.plan.used[-_EARLIER:])
+        best = await self._drafter.write(generator, request, setting, new_cleaner=lambda: _new_cleaner(request, task), stop=task.stop)
+        prompt_tokens = _count(request.messages, generator)
+        if best is None:
+            if task.stop.is_set():
+                yield Ending("stopped", prompt_tokens, 0)
+            return
+        reason: FinishReason = "length" if best.is_cut_off else "stop"
+        for word in re.findall(r"\s*\S+", best.text):
+            if task.stop.is_set():
+                reason = "stopped"
+                break
+            yield word
+        yield Ending(reason, prompt_tokens, best.tokens)
+
+
+def _is_passed_over(generator: ReplyGenerator, task: WritingTask) -> bool:
+    """Whether a reply needs what a note cannot tell: to be gentle with someone in danger, or what was just said about a name."""
+    return generator.prompt_style == "note" and bool(task.notes or task.plan.moment != "ordinary")
+
+
+def _build(style: PromptStyle, task: WritingTask, budget: int, generator: ReplyGenerator) -> tuple[ChatMessage, ...]:
+    said: dict[str, Any] = {"messages": task.messages, "plan": task.plan, "emotion": task.emotion, "user_name": task.user_name}
+    if style == "note":
+        return build_note_prompt(**said, budget=budget, count_tokens=generator.count_tokens)
+    return build_prompt(**said, notes=task.notes, budget=budget, count_tokens=generator.count_tokens)
+
+
+def _new_cleaner(request: GenerationRequest, task: WritingTask) -> ReplyCleaner:
+    return ReplyCleaner(request.messages[0].text, task.user_name, name_was_used(task.messages, task.user_name))
 
 
 def _count(prompt: tuple[ChatMessage, ...], generator: ReplyGenerator) -> int:

@@ -84,6 +84,10 @@ async def test_tokens_are_counted(generator: ReplyGenerator) -> None:
     assert generator.context_tokens > REQUEST.sampling.max_tokens
 
 
+async def test_it_says_what_kind_of_prompt_its_model_reads(generator: ReplyGenerator) -> None:
+    assert generator.prompt_style == "instructions"
+
+
 async def test_a_closed_engine_is_not_ready_and_refuses(generator: ReplyGenerator) -> None:
     assert await generator.ready()
     await generator.aclose()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from empathetic_server.engines.vllm_generator import NOTE_READER
 from empathetic_server.metrics import Metrics
 from empathetic_server.settings import Settings
 
@@ -109,9 +110,10 @@ def test_services_are_asked_where_they_listen(services: Services, stages: dict[s
     assert targets == [f"server:{exposed['server'][0]}", f"triton:{exposed['triton'][2]}", "vllm:8000"]
 
 
-def test_the_language_models_window_is_the_servers(services: Services) -> None:
-    window = services["server"]["environment"]["EMPATHETIC_CONTEXT_TOKENS"]
-    assert f"--max-model-len={window}" in services["vllm"]["command"]
+def test_the_language_models_window_is_its_own_and_its_name_the_one_that_the_server_knows(services: Services) -> None:
+    assert services["server"]["environment"]["EMPATHETIC_CONTEXT_TOKENS"] is None  # not set: the server asks vLLM
+    assert "--max-model-len=auto" in services["vllm"]["command"]
+    assert f"--served-model-name={NOTE_READER}" in services["vllm"]["command"]
 
 
 def test_who_is_waited_for_has_a_health_check(services: Services, stages: dict[str, Stage]) -> None:

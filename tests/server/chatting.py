@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import httpx2
 from empathetic_server import Settings, create_app
 from empathetic_server.__main__ import Server, configure
-from empathetic_server.engines.protocols import Chunk, GenerationRequest
+from empathetic_server.engines.protocols import Chunk, GenerationRequest, PromptStyle
 from empathetic_server.errors import BackendUnavailable
 from empathetic_server.live import LiveSessions
 from websockets.asyncio.client import ClientConnection, connect
@@ -27,13 +28,18 @@ SPOKEN = "".join(REPLY)
 
 @dataclass
 class FakeGenerator:
-    """Writes given pieces; before piece n it waits for `gates[n]`. Keeps what it was asked and whether it was closed early."""
+    """Writes given pieces; before piece n it waits for `gates[n]`. Keeps what it was asked and whether it was closed early.
+
+    With `drafts` it writes these in turn, one a request, word by word.
+    """
 
     pieces: Sequence[str] = tuple(REPLY)
+    drafts: Sequence[str] = ()
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     failures: dict[int, Exception] = field(default_factory=dict)
     context_tokens: int = 4096
     name: str = "fake"
+    prompt_style: PromptStyle = "instructions"
     asked: list[GenerationRequest] = field(default_factory=list)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,16 +52,17 @@ class FakeGenerator:
         if not self.is_ready:
             raise BackendUnavailable("closed")
         self.asked.append(request)
+        pieces = re.findall(r"\s*\S+", self.drafts[(len(self.asked) - 1) % len(self.drafts)]) if self.drafts else self.pieces
         ended = False
         try:
-            for index, piece in enumerate([*self.pieces, ""]):
+            for index, piece in enumerate([*pieces, ""]):
                 if index in self.failures:
                     ended = True
                     raise self.failures[index]
                 if index in self.gates:
                     self.waiting.set()
                     await self.gates[index].wait()
-                yield Chunk(piece, "stop" if index == len(self.pieces) else None)
+                yield Chunk(piece, "stop" if index == len(pieces) else None)
             ended = True
         finally:
             if not ended:

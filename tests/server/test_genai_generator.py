@@ -88,3 +88,37 @@ def test_a_directory_that_cannot_be_loaded_is_refused_with_its_name(tmp_path: Pa
     (directory / broken).write_text("{")
     with pytest.raises(ArtifactError, match="cannot be loaded as a responder"):
         genai_generator.GenaiGenerator(directory, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "style"), [(None, "instructions"), ('{"parameters": 7}', "instructions"), ('{"prompt": "note-1"}', "note")]
+)
+def test_the_manifest_says_what_kind_of_prompt_the_model_reads(tmp_path: Path, manifest: str | None, style: str) -> None:
+    directory = build_generator(tmp_path / "model")
+    if manifest is not None:
+        (directory / "manifest.json").write_text(manifest)
+    assert genai_generator.GenaiGenerator(directory, threads=1).prompt_style == style
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        ('{"prompt": "note-2"}', "'note-2', which this server cannot build"),
+        ('{"prompt": []}', "cannot build"),
+        ("[1]", "manifest"),
+        ("{", "manifest"),
+    ],
+)
+def test_a_manifest_that_cannot_be_followed_is_refused(tmp_path: Path, manifest: str, told: str) -> None:
+    directory = build_generator(tmp_path / "model")
+    (directory / "manifest.json").write_text(manifest)
+    with pytest.raises(ArtifactError, match=told):
+        genai_generator.GenaiGenerator(directory, threads=1)
+
+
+async def test_a_penalty_on_repetition_reaches_the_engine(directory: Path) -> None:
+    engine = genai_generator.GenaiGenerator(directory, threads=1)
+    assert (await written(engine, request(repetition_penalty=1.1)))[0] == SPOKEN
+    drowned, _ = await written(engine, request(SPOKEN, temperature=0.7, seed=3, repetition_penalty=1e9))
+    assert drowned != SPOKEN
+    await engine.aclose()

@@ -7,14 +7,15 @@ import inspect
 import json
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 import anyio
 import httpx2
 import openai
 import pytest
 from empathetic_server.engines.openai_answers import translated
-from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, Sampling
-from empathetic_server.engines.vllm_generator import VllmGenerator
+from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, PromptStyleChanged, Sampling
+from empathetic_server.engines.vllm_generator import NOTE_READER, VllmGenerator
 from empathetic_server.errors import BackendError, BackendUnavailable, DeadlineExceeded, EmpatheticError, Overloaded
 from empathetic_server.strategies import ReplyPlan
 
@@ -48,6 +49,7 @@ async def test_the_request_has_the_model_that_is_listed_and_only_what_is_set() -
         engine = generator(server.url)
         await written(engine)
         await written(engine, GenerationRequest(REQUEST.messages, Sampling(9, seed=3, stop=("END",)), PLAN))
+        await written(engine, GenerationRequest(REQUEST.messages, Sampling(9, repetition_penalty=1.2), PLAN))
         await engine.aclose()
     common = {
         "model": "scripted",
@@ -56,6 +58,22 @@ async def test_the_request_has_the_model_that_is_listed_and_only_what_is_set() -
     }
     assert server.asked[0] == common | {"max_tokens": 50, "temperature": 0.7, "top_p": 0.9}
     assert server.asked[1] == common | {"max_tokens": 9, "seed": 3, "stop": ["END"]}
+    assert server.asked[2] == common | {"max_tokens": 9, "repetition_penalty": 1.2}
+
+
+async def test_the_models_name_says_what_kind_of_prompt_it_reads_and_another_kind_is_refused_unsent() -> None:
+    async with scripted_openai() as server:
+        server.model["id"] = NOTE_READER
+        engine = VllmGenerator(server.url, model=None, context_tokens=None)
+        assert engine.prompt_style == "instructions"  # a guess, before it has asked
+        with pytest.raises(PromptStyleChanged):
+            await written(engine)
+        assert (engine.prompt_style, server.asked) == ("note", [])
+        assert await written(engine, replace(REQUEST, prompt_style="note"))
+        await engine.aclose()
+        named = VllmGenerator(server.url, model=NOTE_READER, context_tokens=None)
+        assert named.prompt_style == "note"
+        await named.aclose()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 import onnxruntime_genai
 
 from ..errors import ArtifactError, BackendError, BackendUnavailable, DeadlineExceeded
-from .protocols import ChatMessage, Chunk, GenerationRequest
+from .protocols import ChatMessage, Chunk, GenerationRequest, PromptStyle
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +25,16 @@ logger = logging.getLogger(__name__)
 _TOKEN_TIMEOUT_S = 30.0
 # As in the original: of the whole vocabulary, the tail is noise.
 _TOP_K = 50
+# What `manifest.json` calls the prompts that this server can build; a model without it was not made by this project.
+_PROMPT_STYLES: dict[str | None, PromptStyle] = {None: "instructions", "note-1": "note"}
 
 
 class GenaiGenerator:
     """Streams replies from a model on this machine.
 
     Args:
-        directory: what onnxruntime-genai loads: genai_config.json, the model, and a tokenizer with a chat template.
+        directory: what onnxruntime-genai loads: genai_config.json, the model, and a tokenizer with a chat template; beside them, of a
+            model that was made for notes, a manifest.json that says so.
         threads: cores to compute on.
 
     Raises:
@@ -42,6 +45,7 @@ class GenaiGenerator:
 
     def __init__(self, directory: Path, *, threads: int) -> None:
         onnxruntime_genai.disable_telemetry_events()
+        self.prompt_style = _read_prompt_style(directory / "manifest.json")
         try:
             self.context_tokens = int(json.loads((directory / "genai_config.json").read_text("utf-8"))["model"]["context_length"])
             config = onnxruntime_genai.Config(str(directory))
@@ -124,6 +128,8 @@ class GenaiGenerator:
             options |= {"temperature": sampling.temperature, "top_k": _TOP_K}
         if sampling.top_p is not None:
             options["top_p"] = sampling.top_p
+        if sampling.repetition_penalty is not None:
+            options["repetition_penalty"] = sampling.repetition_penalty
         if sampling.seed is not None:
             options["random_seed"] = sampling.seed % 2**31
         parameters = onnxruntime_genai.GeneratorParams(self._model)
@@ -139,6 +145,19 @@ class GenaiGenerator:
         if self._closed.is_set():
             raise BackendUnavailable("embedded: closed", retry_after_s=1)
         yield Chunk("", "stop" if token in self._tokenizer.eos_token_ids else "length")
+
+
+def _read_prompt_style(manifest: Path) -> PromptStyle:
+    """Return what kind of prompt a model was made for; raises ArtifactError."""
+    try:
+        name = json.loads(manifest.read_text("utf-8")).get("prompt") if manifest.exists() else None
+        return _PROMPT_STYLES[name]
+    except (OSError, ValueError, AttributeError) as exc:
+        raise ArtifactError(f"{manifest}: cannot be read as a responder's manifest: {exc}") from exc
+    except (KeyError, TypeError):
+        raise ArtifactError(
+            f"{manifest}: the model was made for prompts {name!r}, which this server cannot build; unset EMPATHETIC_RESPONDER to do without"
+        ) from None
 
 
 def _until_stop(chunks: Iterator[Chunk], stop: tuple[str, ...]) -> Iterator[Chunk]:

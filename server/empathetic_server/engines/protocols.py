@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ..strategies import ReplyPlan
 
 Priority = Literal["interactive", "bulk"]
+# What a model was made to read: a system prompt in prose, or our own small responder's note (`note_prompting`).
+PromptStyle = Literal["instructions", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Sampling:
     top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    repetition_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,13 @@ class GenerationRequest:
         messages: the prompt: one system message, then user and assistant in turn, the last a user's.
         sampling: how to draw.
         plan: what the reply should do, for a generator that does not read prompts.
+        prompt_style: what kind of prompt the messages are.
     """
 
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
     plan: ReplyPlan
+    prompt_style: PromptStyle = "instructions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,10 @@ class PromptTooLong(Exception):
         self.room = room
 
 
+class PromptStyleChanged(Exception):
+    """The engine serves a model that reads another kind of prompt than this one. Never leaves the server."""
+
+
 class ReplyGenerator(Protocol):
     """Writes replies."""
 
@@ -149,6 +158,10 @@ class ReplyGenerator(Protocol):
     def context_tokens(self) -> int:
         """Tokens that prompt and reply may have together; may change with the model that the engine serves."""
 
+    @property
+    def prompt_style(self) -> PromptStyle:
+        """What kind of prompt its model was made for, as far as is known by now."""
+
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a text, or an estimate that is seldom too low; special tokens of a template not counted."""
 
@@ -157,6 +170,7 @@ class ReplyGenerator(Protocol):
 
         Raises:
             PromptTooLong: before the first piece, from an engine whose `count_tokens` is an estimate.
+            PromptStyleChanged: before the first piece, from an engine that may change its model.
             BackendUnavailable: the engine is down, or what it sends is unusable.
             DeadlineExceeded: it did not answer in time.
             Overloaded: it takes no more work now.

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from .. import logs
 from ..errors import BackendError, BackendUnavailable
 from .openai_answers import next_chunk, or_omit, read_chunks, translated
-from .protocols import ChatMessage, Chunk, GenerationRequest, PromptTooLong
+from .protocols import ChatMessage, Chunk, GenerationRequest, PromptStyle, PromptStyleChanged, PromptTooLong
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ _READY_TIMEOUT_S = 1.0
 _READY_KEPT_S = 1.0
 # What a server has that does not say.
 _CONTEXT_TOKENS = 4096
+# The name of the one model that reads notes: `deploy/run_vllm.py` serves it so.
+NOTE_READER = "empathetic-responder"
 # What a template adds to a message, at the most.
 _MESSAGE_TOKENS = 16
 
@@ -98,6 +100,12 @@ class VllmGenerator:
         """Tokens that a prompt and its reply may have together, as far as is known by now."""
         known = [self._wanted_context_tokens, self._model.context_tokens if self._model else None]
         return min((tokens for tokens in known if tokens), default=_CONTEXT_TOKENS)
+
+    @property
+    def prompt_style(self) -> PromptStyle:
+        """What the served model reads, as far as is known by now: only our own responder reads notes."""
+        name = self._model.name if self._model else self._wanted
+        return "note" if name == NOTE_READER else "instructions"
 
     def count_tokens(self, text: str) -> int:
         """Estimate: byte-level vocabularies make a token of four letters of English, or of one CJK character's three bytes."""
@@ -167,10 +175,12 @@ class VllmGenerator:
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(self, request: GenerationRequest) -> openai.AsyncStream[Any]:
-        """Ask for a reply with the fields that are set, and no others; raises PromptTooLong."""
+        """Ask for a reply with the fields that are set, and no others; raises PromptTooLong, PromptStyleChanged."""
         sampling = request.sampling
         model = await self._find_model() if self._model is None else self._model
         self._model = model
+        if self.prompt_style != request.prompt_style:
+            raise PromptStyleChanged
         # No token has less than a byte: most prompts need no counting.
         most_tokens = sum(len(message.text.encode()) + _MESSAGE_TOKENS for message in request.messages)
         if most_tokens + sampling.max_tokens > self.context_tokens:
@@ -185,6 +195,7 @@ class VllmGenerator:
                 top_p=or_omit(sampling.top_p),
                 seed=or_omit(sampling.seed),
                 stop=list(sampling.stop) or openai.omit,
+                extra_body={"repetition_penalty": penalty} if (penalty := sampling.repetition_penalty) is not None else None,
                 extra_headers={"X-Request-Id": request_id} if (request_id := logs.request_id.get()) else None,
             )
         except openai.BadRequestError:  # a long template, perhaps

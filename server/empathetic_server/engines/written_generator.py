@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from ..errors import BackendUnavailable
 from ..written_replies import write_reply
-from .protocols import Chunk, GenerationRequest
+from .protocols import Chunk, GenerationRequest, PromptStyle
 
 
 class WrittenGenerator:
@@ -15,6 +15,7 @@ class WrittenGenerator:
 
     name = "written"
     context_tokens = 1_000_000  # nothing is read but the plan
+    prompt_style: PromptStyle = "instructions"
 
     def __init__(self) -> None:
         self._closed = False

@@ -1,0 +1,190 @@
+"""Has a generator write several replies to one message, of which nobody sees any before the best is chosen.
+
+    request ─► generator, several times at once ─► cleaner ─► guard ─► drafts ─► their emotions ─► the best of those that fit
+
+Builds no prompt and knows no conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from .emotions import EmotionReading, read_emotions
+from .engines.protocols import EmotionClassifier, GenerationRequest, PromptStyleChanged, PromptTooLong, ReplyGenerator
+from .errors import BackendError, EmpatheticError
+from .metrics import Metrics
+from .reply_cleaning import ReplyCleaner
+from .reranking import Draft, Setting, choose
+from .safety.output_guard import OutputGuard
+from .texts import readable
+
+logger = logging.getLogger(__name__)
+
+# Drafts of one reply, drawn at once; an engine that cannot write in parallel writes them one after the other.
+_DRAFTS = 4
+# A small model repeats itself; what it repeats all the same is weighed in `reranking`.
+_REPETITION_PENALTY = 1.1
+# Drafts are read together; when that takes longer, their words alone decide.
+_READ_TIMEOUT_S = 1.0
+# As long as drafts wait for each other; before the first is done, only the generator's own deadlines count.
+_WAIT_S = 3.0
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one generator has done so far; whoever lets go of it before its end has stopped it."""
+
+    generator: ReplyGenerator
+    metrics: Metrics
+    raw: list[str] = field(default_factory=list)
+    outcome: Literal["done", "stopped", "failed", "guarded"] = "stopped"
+    started: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind in (PromptTooLong, PromptStyleChanged):  # it is asked again, with another prompt
+            return
+        self._observe("end")
+        self.metrics.generator_replies.labels(self.generator.name, self.outcome).inc()
+        self.metrics.generated_tokens.labels(self.generator.name).inc(self.count_tokens())
+
+    def add(self, text: str) -> str:
+        """Take a piece over, made readable."""
+        if not self.raw:
+            self._observe("first piece")
+        self.raw.append(readable(text))
+        return self.raw[-1]
+
+    def end_guarded(self, harm: str) -> None:
+        """Note that the guard has ended it."""
+        self.outcome = "guarded"
+        self.metrics.guarded_replies.labels(harm).inc()
+        logger.warning("generator %s was about to say something harmful: %s", self.generator.name, harm)
+
+    def count_tokens(self) -> int:
+        """Return the tokens so far."""
+        return self.generator.count_tokens("".join(self.raw))
+
+    def _observe(self, until: str) -> None:
+        self.metrics.generator_seconds.labels(self.generator.name, until).observe(time.perf_counter() - self.started)
+
+
+class Drafter:
+    """Has a small model write several drafts and takes the best.
+
+    Args:
+        classifier: reads the drafts' emotions; while it fails, their words alone decide.
+        metrics: where drafts are counted.
+    """
+
+    def __init__(self, classifier: EmotionClassifier, metrics: Metrics) -> None:
+        self._classifier = classifier
+        self._metrics = metrics
+
+    async def write(
+        self,
+        generator: ReplyGenerator,
+        request: GenerationRequest,
+        setting: Setting,
+        *,
+        new_cleaner: Callable[[], ReplyCleaner],
+        stop: asyncio.Event,
+    ) -> Draft | None:
+        """Return the best draft; None when none of them fits, or once `stop` is set.
+
+        Raises:
+            PromptTooLong, PromptStyleChanged: as from the generator.
+            BackendError: no draft came to its end; the reason of the first.
+        """
+        drafts = await self._write_all(generator, _draws(request), new_cleaner, stop)
+        if stop.is_set():
+            return None
+        best, objections = choose(drafts, await self._read(drafts), setting)
+        for against in objections:
+            self._metrics.rejected_replies.labels(against).inc()
+        return best
+
+    async def _read(self, drafts: Sequence[Draft]) -> list[EmotionReading | None]:
+        """Return the emotions of drafts, all None while the classifier does not answer."""
+        try:
+            found = await self._classifier.classify([draft.text for draft in drafts], priority="interactive", timeout_s=_READ_TIMEOUT_S)
+        except EmpatheticError as exc:
+            self._metrics.degraded.labels("classifier").inc()
+            logger.warning("drafts are chosen without their emotions: %s", exc.code)
+            return [None] * len(drafts)
+        labels, thresholds = self._classifier.labels, self._classifier.thresholds
+        return [read_emotions(row, labels, thresholds) for row in found.probabilities.tolist()]
+
+    async def _write_all(
+        self,
+        generator: ReplyGenerator,
+        requests: Sequence[GenerationRequest],
+        new_cleaner: Callable[[], ReplyCleaner],
+        stop: asyncio.Event,
+    ) -> list[Draft]:
+        """Return the drafts that are done in time, in the order of the requests; the others are aborted."""
+        writing = [asyncio.ensure_future(_write(generator, request, new_cleaner(), self._metrics)) for request in requests]
+        stopping = asyncio.ensure_future(stop.wait())
+        deadline = time.monotonic() + _WAIT_S
+        waiting: list[asyncio.Future[Any]] = [*writing, stopping]
+        try:
+            while len(waiting) > 1 and not stop.is_set():
+                has_draft = any(task.done() and task.exception() is None for task in writing)
+                left_s = deadline - time.monotonic() if has_draft else None
+                if left_s is not None and left_s <= 0:
+                    break
+                await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                waiting = [*(task for task in writing if not task.done()), stopping]
+            ended = [task for task in writing if task.done()]
+        finally:
+            for task in (*writing, stopping):
+                task.cancel()
+            await asyncio.gather(*writing, stopping, return_exceptions=True)
+        if stop.is_set():
+            return []
+        failures = [exc for task in ended if (exc := task.exception()) is not None]
+        for failure in failures:
+            if not isinstance(failure, BackendError):
+                raise failure
+        if len(failures) == len(ended):
+            raise failures[0]
+        return [task.result() for task in ended if task.exception() is None]
+
+
+def _draws(request: GenerationRequest) -> list[GenerationRequest]:
+    """Return the request once for each draft; each seed is another, and without chance one draft is all there is."""
+    sampling = replace(request.sampling, repetition_penalty=_REPETITION_PENALTY)
+    if sampling.temperature == 0:
+        return [replace(request, sampling=sampling)]
+    seeds = [None if sampling.seed is None else sampling.seed ^ draw for draw in range(_DRAFTS)]
+    return [replace(request, sampling=replace(sampling, seed=seed)) for seed in seeds]
+
+
+async def _write(generator: ReplyGenerator, request: GenerationRequest, cleaner: ReplyCleaner, metrics: Metrics) -> Draft:
+    guard = OutputGuard()
+    text = ""
+    is_cut_off = False
+    with Attempt(generator, metrics) as attempt:
+        try:
+            async with aclosing(generator.stream(request)) as chunks:
+                async for chunk in chunks:
+                    text += guard.feed(cleaner.feed(attempt.add(chunk.text)))
+                    is_cut_off = chunk.finish_reason == "length"
+                    if cleaner.ended or guard.code:
+                        break
+        except BackendError:
+            attempt.outcome = "failed"
+            raise
+        text += guard.feed(cleaner.finish("length" if is_cut_off else "stop")) + guard.finish()
+        attempt.outcome = "done"
+        if guard.code is not None:
+            attempt.end_guarded(guard.code)
+        return Draft(text.strip(), is_cut_off, guard.code, attempt.count_tokens())
