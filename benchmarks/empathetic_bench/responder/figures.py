@@ -71,20 +71,24 @@ def count_ends(said: Sequence[Said]) -> dict[str, int]:
 
 
 def speed(said: Sequence[Said], metrics: dict[str, float], generator: str | None) -> dict[str, Any]:
-    """Return how soon replies began, and how fast the generator wrote by the server's own metrics; None where none did."""
+    """Return how soon replies began, and how fast the generator wrote; None where none did.
+
+    Tokens are those of every draft by the server's own count, per second of answering beyond the classification of the message: a server
+    that writes drafts at once and chooses among them spends that time, too.
+    """
     begun = [answer for answer in said if answer.first_token_ms is not None]
     first = [answer.first_token_ms or 0.0 for answer in begun]
     beyond = [(answer.first_token_ms or 0.0) - (answer.classify_ms or 0.0) for answer in begun]
-    seconds = metrics.get(f'empathetic_generator_seconds_sum{{generator="{generator}",until="end"}}', 0.0)
-    tokens = metrics.get(f'empathetic_generated_tokens_total{{generator="{generator}"}}', 0.0)
+    seconds = sum(answer.total_ms - (answer.classify_ms or 0.0) for answer in said) / 1000
+    tokens = int(metrics.get(f'empathetic_generated_tokens_total{{generator="{generator}"}}', 0.0))
     return {
         "first_token_ms": [round(value, 2) for value in first],
         "first_token_p50_ms": percentile(first, 50) if first else None,
         "first_token_p99_ms": percentile(first, 99) if first else None,
         "first_token_beyond_classification_p50_ms": percentile(beyond, 50) if beyond else None,
-        "generated_tokens": int(tokens),
-        "generator_seconds": round(seconds, 3),
-        "tokens_per_s": tokens / seconds if seconds else None,
+        "generated_tokens": tokens,
+        "answering_s": round(seconds, 3),
+        "tokens_per_s": tokens / seconds if tokens else None,
     }
 
 

@@ -18,6 +18,8 @@ from . import figures
 from .asking import Reading, Said, ask, read_emotions, read_metrics
 from .openings import Openings, read_openings
 
+# A line of log for each answer would bury what is reported.
+QUIET = {"EMPATHETIC_PAGE": "false", "EMPATHETIC_LOG_LEVEL": "error"}
 # Beside the unpleasant openings, this share of others, for variety and specificity.
 _OTHER_SHARE = 1 / 3
 
@@ -103,7 +105,7 @@ def _systems(config: ResponderBench) -> dict[str, _System]:
 
 
 def _settings(config: ResponderBench, system: _System) -> dict[str, str]:
-    return {"EMPATHETIC_MODEL_REPOSITORY": str(config.classifier.parent), "EMPATHETIC_PAGE": "false", **system.settings}
+    return {"EMPATHETIC_MODEL_REPOSITORY": str(config.classifier.parent), **QUIET, **system.settings}
 
 
 def _choose(openings: Openings, readings: Sequence[Reading], count: int) -> tuple[Openings, list[Reading]]:

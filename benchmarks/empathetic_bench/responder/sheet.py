@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..server_process import running_server
 from .asking import Said, ask
+from .measuring import QUIET
 
 PROMPTS, PAGE, SHEET, KEY = "prompts.tsv", "replies.md", "sheet.tsv", "key.json"
 COLUMNS = ("number", "prompt", "A", "B", "better", "A_is", "B_is")
@@ -42,7 +43,7 @@ def run(folder: Path, *, model: Path, classifier: Path, server_python: str, seed
         raise RuntimeError(f"{folder / SHEET} holds judgements; --force replaces them")
     prompts = read_prompts(folder / PROMPTS)
     digest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))["files"]["model.onnx"]
-    settings = {"EMPATHETIC_MODEL_REPOSITORY": str(classifier.parent), "EMPATHETIC_PAGE": "false"}
+    settings = {"EMPATHETIC_MODEL_REPOSITORY": str(classifier.parent), **QUIET}
     texts = [prompt for _, prompt in prompts]
     said = {}
     for name, more in (

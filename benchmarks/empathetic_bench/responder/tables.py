@@ -117,5 +117,5 @@ _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "content words shared with the message / with another": _overlap,
     "first token, p50": _speed("first_token_p50_ms", " ms"),
     "the same without classification": _speed("first_token_beyond_classification_p50_ms", " ms"),
-    "tokens per second": _speed("tokens_per_s", ""),
+    "tokens of all drafts per second": _speed("tokens_per_s", ""),
 }
