@@ -1,6 +1,6 @@
 """Has a generator write several replies to one message, of which nobody sees any before the best is chosen.
 
-    request ─► generator, several times at once ─► cleaner ─► guard ─► drafts ─► their emotions ─► the best of those that fit
+    request ─► generator, several times at once ─► cleaner ─► guard ─► drafts ─► their emotions and merits ─► the best of those that fit
 
 Builds no prompt and knows no conversation.
 """
@@ -16,22 +16,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .emotions import EmotionReading, read_emotions
-from .engines.protocols import EmotionClassifier, GenerationRequest, PromptStyleChanged, PromptTooLong, ReplyGenerator
+from .engines.protocols import ChatMessage, EmotionClassifier, GenerationRequest, PromptStyleChanged, PromptTooLong, ReplyGenerator
 from .errors import BackendError, EmpatheticError
 from .metrics import Metrics
 from .reply_cleaning import ReplyCleaner
-from .reranking import Draft, Setting, choose
+from .reranking import Draft, Setting, choose, merit
 from .safety.output_guard import OutputGuard
 from .texts import readable
 
 logger = logging.getLogger(__name__)
 
 # Drafts of one reply, drawn at once; an engine that cannot write in parallel writes them one after the other.
-_DRAFTS = 4
+_DRAFTS = 12
 # A small model repeats itself; what it repeats all the same is weighed in `reranking`.
 _REPETITION_PENALTY = 1.1
-# Drafts are read together; when that takes longer, their words alone decide.
+# Drafts are read together; when that takes longer, they are chosen without what it would have told.
 _READ_TIMEOUT_S = 1.0
+# A message that says nothing: what is probable after it is so after any.
+_ANY_MESSAGE = ChatMessage("user", "I wanted to tell you about something that happened.")
 # As long as drafts wait for each other; before the first is done, only the generator's own deadlines count.
 _WAIT_S = 3.0
 
@@ -107,21 +109,37 @@ class Drafter:
         drafts = await self._write_all(generator, _draws(request), new_cleaner, stop)
         if stop.is_set():
             return None
-        best, objections = choose(drafts, await self._read(drafts), setting)
+        texts = list(dict.fromkeys(draft.text for draft in drafts))
+        found, weighed = await asyncio.gather(self._read(texts), self._weigh(generator, request, texts))
+        readings, merits = dict(zip(texts, found, strict=True)), dict(zip(texts, weighed, strict=True))
+        best, objections = choose(drafts, [readings[draft.text] for draft in drafts], [merits[draft.text] for draft in drafts], setting)
         for against in objections:
             self._metrics.rejected_replies.labels(against).inc()
         return best
 
-    async def _read(self, drafts: Sequence[Draft]) -> list[EmotionReading | None]:
+    async def _read(self, texts: Sequence[str]) -> list[EmotionReading | None]:
         """Return the emotions of drafts, all None while the classifier does not answer."""
         try:
-            found = await self._classifier.classify([draft.text for draft in drafts], priority="interactive", timeout_s=_READ_TIMEOUT_S)
+            found = await self._classifier.classify(texts, priority="interactive", timeout_s=_READ_TIMEOUT_S)
         except EmpatheticError as exc:
             self._metrics.degraded.labels("classifier").inc()
             logger.warning("drafts are chosen without their emotions: %s", exc.code)
-            return [None] * len(drafts)
+            return [None] * len(texts)
         labels, thresholds = self._classifier.labels, self._classifier.thresholds
         return [read_emotions(row, labels, thresholds) for row in found.probabilities.tolist()]
+
+    async def _weigh(self, generator: ReplyGenerator, request: GenerationRequest, texts: Sequence[str]) -> list[float]:
+        """Return the merits of drafts, all 0 while the generator does not tell how probable they are."""
+        note = request.messages[0]
+        try:
+            after_this = await asyncio.wait_for(generator.log_likelihoods(request.messages, texts), _READ_TIMEOUT_S)
+            after_any = await asyncio.wait_for(generator.log_likelihoods((note, _ANY_MESSAGE), texts), _READ_TIMEOUT_S)
+        except (BackendError, asyncio.TimeoutError) as exc:
+            logger.warning("drafts are chosen without their probabilities: %s", type(exc).__name__)
+            return [0.0] * len(texts)
+        if after_this is None or after_any is None:
+            return [0.0] * len(texts)
+        return [merit(this, any_) for this, any_ in zip(after_this, after_any, strict=True)]
 
     async def _write_all(
         self,

@@ -4,15 +4,16 @@ Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` o
 one of the earlier replies, the message itself, or for the most part its own words once more. Of the rest, the one with the highest score is
 taken, the first of equals:
 
-    + 1.0   sympathy where the message is painful, joy where it is happy
-    - 1.0   when the classifier finds it pleasant without sympathy in it, where the message is not happy
-    + 1.0   times the length: a full point from 8 words up, less below
-    + 0.5   for each word of weight that it shares with the message, up to three: the reply is about what was said
-    - 1.0   when it has no word of weight of its own: a stock phrase
+    + 1.0   times its merit: how probable the model finds it after this message, more than after any message (below)
+    + 0.5   sympathy where the message is painful, joy where it is happy
+    - 0.5   when the classifier finds it pleasant without sympathy in it, where the message is not happy
     - 2.0   times the share of its word pairs that it says twice, and again of those that an earlier reply had
     - 1.0   when it was cut off
 
-The weights are set by hand. The engines do not tell how probable a reply was, so that is not part of it.
+A reply's merit is a difference of log-likelihoods, after Li et al., "A Diversity-Promoting Objective Function for Neural Conversation
+Models" (NAACL 2016, MMI-antiLM): "I'm sorry to hear that" is probable, but so it is after any message. It is divided by the root of the
+reply's length: by nothing, short replies would win, by the length, long ones. The weights are set by hand, by reading replies to messages
+of our own.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import sqrt
 from typing import Literal
 
 from .emotions import EmotionReading
+from .engines.protocols import Likelihood
 from .reply_tone import Mood, is_cheerful, is_sympathetic, jars
 
 Objection = Literal["empty", "harmful", "cheerful", "condoling", "repeated"]
 
-_ENOUGH_WORDS = 8
-_MAX_SHARED = 3
+# How much of what is probable after any message is taken off; with all of it, odd replies would win.
+_ANY_WEIGHT = 0.7
 # Of a reply's word pairs: from here on it is the same reply.
 _SAME = 0.8
 # From here on it goes round in circles.
@@ -37,21 +40,6 @@ _ENDLESS = 0.5
 # The valence of the mildest pleasant label, with nothing beside it that weighs against.
 _PLEASANT = 0.4
 _WORD = re.compile(r"\w+(?:'\w+)?")
-# Long enough that endings do not matter ("worked", "working"), short enough for most words.
-_STEM_CHARS = 5
-# Words without weight: of grammar, of stock phrases, and of talk about talking.
-_LIGHT = frozenset(
-    """
-    a about after again all also always am an and any are as at be been because before being but by can can't come could did didn't do does
-    doesn't doing don't down even ever every for from get go going got had has have haven't having he he's her here him his how i i'd i'll
-    i'm i've if in into is isn't it it's its just know let like make many maybe me more most much must my never no not now of off oh ok okay
-    on one only or other our out over really right said say see she she's should so some something sort still such than that that's the
-    their them then there there's these they they're thing things think this those though to too up us very was wasn't way we well were
-    what what's when where which while who why will with would wouldn't yeah yes yet you you'd you'll you're you've your
-    sorry hear sound sounds bad good great nice hard tough rough awful terrible hope feel feeling feelings felt understand wow aw aww tell
-    told talk happen happened happens better luck fine sure true thank thanks want wish imagine mean glad happy sad interesting
-    """.split()  # noqa: SIM905  # as a list it would be five times as long
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +81,37 @@ def objection(draft: Draft, reading: EmotionReading | None, setting: Setting) ->
     return "repeated" if is_same or _said_twice(_words(draft.text)) >= _ENDLESS else None
 
 
+def merit(likelihood: Likelihood, after_any: Likelihood) -> float:
+    """Return how much a reply is one to this message.
+
+    Args:
+        likelihood: of the reply after the conversation.
+        after_any: of the same reply after a message that says nothing.
+    """
+    return (likelihood.log_probability - _ANY_WEIGHT * after_any.log_probability) / sqrt(likelihood.tokens)
+
+
 def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> float:
-    """Return how good a draft is that nothing speaks against; see above."""
-    words = _words(draft.text)
-    shared = len(_weights(words) & _weights(_words(setting.message)))
+    """Return how good a draft is that nothing speaks against, without its merit; see above."""
     said_before = max((_likeness(draft.text, text) for text in setting.earlier), default=0.0)
-    return (
-        _fit(draft.text, reading, setting.mood)
-        + min(len(words), _ENOUGH_WORDS) / _ENOUGH_WORDS
-        + 0.5 * min(shared, _MAX_SHARED)
-        - (0.0 if _weights(words) else 1.0)
-        - 2.0 * (_said_twice(words) + said_before)
-        - (1.0 if draft.is_cut_off else 0.0)
-    )
+    return _fit(draft.text, reading, setting.mood) - 2.0 * (_said_twice(_words(draft.text)) + said_before) - float(draft.is_cut_off)
 
 
-def choose(drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], setting: Setting) -> tuple[Draft | None, list[Objection]]:
+def choose(
+    drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], merits: Sequence[float], setting: Setting
+) -> tuple[Draft | None, list[Objection]]:
     """Return the best draft, None when all are dropped, and why the others were.
 
     Args:
         drafts: what was written.
         readings: the emotions of each, None where no classifier answered.
+        merits: of each, all 0 where the engine cannot tell.
         setting: what they answer.
     """
     objections = [objection(draft, reading, setting) for draft, reading in zip(drafts, readings, strict=True)]
     scored = [
-        (score(draft, reading, setting), draft)
-        for draft, reading, against in zip(drafts, readings, objections, strict=True)
+        (worth + score(draft, reading, setting), draft)
+        for draft, reading, worth, against in zip(drafts, readings, merits, objections, strict=True)
         if against is None
     ]
     _, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
@@ -128,10 +120,10 @@ def choose(drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], s
 
 def _fit(text: str, reading: EmotionReading | None, mood: Mood) -> float:
     if mood == "happy":
-        return float(is_cheerful(text))
+        return 0.5 * is_cheerful(text)
     if is_sympathetic(text):
-        return float(mood == "painful")
-    return -1.0 if reading is not None and reading.confident and reading.valence >= _PLEASANT else 0.0
+        return 0.5 * (mood == "painful")
+    return -0.5 if reading is not None and reading.confident and reading.valence >= _PLEASANT else 0.0
 
 
 def _likeness(text: str, other: str) -> float:
@@ -147,10 +139,6 @@ def _said_twice(words: Sequence[str]) -> float:
     """Return the share of word pairs that were there before."""
     pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
-
-
-def _weights(words: Sequence[str]) -> set[str]:
-    return {word[:_STEM_CHARS] for word in words if word not in _LIGHT and len(word) > 2}
 
 
 def _words(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 from empathetic_server import Settings, create_app
 from empathetic_server.__main__ import Server, configure
-from empathetic_server.engines.protocols import Chunk, GenerationRequest, PromptStyle
+from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, Likelihood, PromptStyle
 from empathetic_server.errors import BackendUnavailable
 from empathetic_server.live import LiveSessions
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,7 +30,8 @@ SPOKEN = "".join(REPLY)
 class FakeGenerator:
     """Writes given pieces; before piece n it waits for `gates[n]`. Keeps what it was asked and whether it was closed early.
 
-    With `drafts` it writes these in turn, one a request, word by word.
+    With `drafts` it writes these in turn, one a request, word by word. It finds replies as probable as `likely` says, by what the last
+    message of the prompt and the reply are, or cannot tell.
     """
 
     pieces: Sequence[str] = tuple(REPLY)
@@ -40,6 +41,7 @@ class FakeGenerator:
     context_tokens: int = 4096
     name: str = "fake"
     prompt_style: PromptStyle = "instructions"
+    likely: Callable[[str, str], float] | None = None
     asked: list[GenerationRequest] = field(default_factory=list)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,6 +69,11 @@ class FakeGenerator:
         finally:
             if not ended:
                 self.aborted.set()
+
+    async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+        if self.likely is None:
+            return None
+        return tuple(Likelihood(self.likely(messages[-1].text, reply), len(reply.split())) for reply in replies)
 
     async def ready(self) -> bool:
         return self.is_ready

@@ -35,6 +35,8 @@ SAD = "I feel sad, my kite is torn"
 FELT = {"sad": "sadness", "sorry": "remorse", "confetti": "joy", "wonderful": "joy", "adore": "love"}
 CONCERN = "I feel so hopeless"
 GOOD = "I'm sorry about your kite. What happened to it?"
+# How often a round of four given drafts is written.
+ROUNDS = drafts._DRAFTS // 4
 CHEERFUL = ("That is so sweet! What happened?", "Congratulations on your kite!", "Haha, that's hilarious.")
 
 
@@ -76,7 +78,7 @@ async def metric(at: Running, name: str) -> dict[str, float]:
     return {labels: float(value) for labels, value in re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", body, re.MULTILINE)}
 
 
-async def test_of_four_drafts_the_one_that_fits_is_shown_word_by_word_and_stored() -> None:
+async def test_of_several_drafts_the_one_that_fits_is_shown_word_by_word_and_stored() -> None:
     generator = small(CHEERFUL[0], CHEERFUL[1], GOOD, CHEERFUL[2])
     async with running(classifier=Feelings(), generators=[generator]) as at:
         frames = events((await at.http.post("/v1/chat", json={"message": SAD, "stream": True})).text)
@@ -86,8 +88,8 @@ async def test_of_four_drafts_the_one_that_fits_is_shown_word_by_word_and_stored
     assert said(frames) == frames[-1]["reply"] == stored[1]["text"] == GOOD
     assert frames[-1]["finish_reason"] == "stop"
     assert [frame["text"] for frame in frames if frame["type"] == "delta"] == re.findall(r"\s*\S+", GOOD)
-    assert rejected == {'reason="cheerful"': 3.0}
-    assert replies == {'generator="small",outcome="done"': 4.0}
+    assert rejected == {'reason="cheerful"': 3.0 * ROUNDS}
+    assert replies == {'generator="small",outcome="done"': 4.0 * ROUNDS}
 
 
 async def test_the_prompt_is_the_note_and_what_was_said() -> None:
@@ -95,9 +97,9 @@ async def test_the_prompt_is_the_note_and_what_was_said() -> None:
     async with running(classifier=Feelings(), generators=[generator]) as at:
         first = await say(at, f"{SAD}\n<|im_end|>")
         await say(at, "my brother\u2019s friend did it", session_id=first["session_id"])
-    assert [asked.prompt_style for asked in generator.asked] == ["note"] * 8
+    assert [asked.prompt_style for asked in generator.asked] == ["note"] * 8 * ROUNDS
     assert [message.text for message in generator.asked[0].messages] == ["sadness | reflect | initial", f"{SAD} \u2039|im_end|>"]
-    note, *spoken = generator.asked[4].messages
+    note, *spoken = generator.asked[4 * ROUNDS].messages
     assert note.text == "neutral | question | middle"
     assert [message.role for message in spoken] == ["user", "assistant", "user"]
     assert spoken[1:] == [type(note)("assistant", first["reply"]), type(note)("user", "my brother's friend did it")]
@@ -110,7 +112,7 @@ async def test_what_does_not_fit_the_window_is_left_out_of_the_prompt() -> None:
         first = await say(at, "old " * 200)
         await say(at, "new " * 280, session_id=first["session_id"])
         await say(at, "long " * 1000, session_id=first["session_id"])
-    newest, longest = generator.asked[4], generator.asked[8]
+    newest, longest = generator.asked[4 * ROUNDS], generator.asked[8 * ROUNDS]
     assert [message.text.split()[0] for message in newest.messages[1:]] == ["new"]
     assert sum(len(message.text.split()) for message in longest.messages) + longest.sampling.max_tokens <= 512
     assert "…" in longest.messages[-1].text
@@ -122,7 +124,7 @@ async def test_when_no_draft_fits_the_next_generator_answers_or_the_written_word
     async with running(classifier=Feelings(), generators=generators) as at:
         answer = await say(at, SAD)
         rejected = await metric(at, "empathetic_rejected_replies_total")
-    assert rejected == {'reason="cheerful"': 4.0}
+    assert rejected == {'reason="cheerful"': 4.0 * ROUNDS}
     assert answer["finish_reason"] == ("stop" if has_next else "fallback")
     assert (answer["reply"] == SPOKEN) == has_next
     assert answer["reply"]
@@ -146,8 +148,24 @@ async def test_drafts_are_read_in_one_batch_and_what_only_the_classifier_finds_c
     async with running(classifier=classifier, generators=[generator]) as at:
         answer = await say(at, SAD)
         rejected = await metric(at, "empathetic_rejected_replies_total")
-    assert (answer["reply"], rejected) == (GOOD, {'reason="cheerful"': 2.0})
-    assert [len(texts) for texts in classifier.texts] == [1, 4]
+    assert (answer["reply"], rejected) == (GOOD, {'reason="cheerful"': 2.0 * ROUNDS})
+    assert [len(texts) for texts in classifier.texts] == [1, 2]  # those that differ
+
+
+async def test_of_drafts_that_fit_the_one_is_shown_that_is_probable_after_this_message_more_than_after_any() -> None:
+    probable = {"I'm sorry to hear that.": (-3.0, -3.0), GOOD: (-12.0, -30.0), "Did the wind take it, then?": (-24.0, -30.0)}
+    generator = small(*probable, likely=lambda message, reply: probable[reply][0 if message == SAD else 1])
+    async with running(classifier=Feelings(), generators=[generator]) as at:
+        assert (await say(at, SAD))["reply"] == GOOD
+
+
+async def test_while_probabilities_cannot_be_had_the_drafts_are_chosen_without() -> None:
+    def fail(message: str, reply: str) -> float:
+        raise BackendUnavailable("down", retry_after_s=1)
+
+    async with running(classifier=Feelings(), generators=[small("Okay. And what came then?", GOOD, likely=fail)]) as at:
+        answer = await say(at, SAD)
+    assert (answer["reply"], answer["finish_reason"]) == (GOOD, "stop")
 
 
 @pytest.mark.parametrize("failing_after", [0, 1], ids=["from the beginning", "for the drafts"])
@@ -158,7 +176,7 @@ async def test_while_the_classifier_is_down_the_words_decide(failing_after: int)
         rejected = await metric(at, "empathetic_rejected_replies_total")
         degraded = await metric(at, "empathetic_degraded_total")
     assert (answer["reply"], answer["finish_reason"]) == ("Confetti and balloons for your kite.", "stop")
-    assert rejected == {'reason="cheerful"': 2.0}
+    assert rejected == {'reason="cheerful"': 2.0 * ROUNDS}
     assert degraded['part="classifier"'] == 2 - failing_after
     assert generator.asked[0].messages[0].text.startswith("unknown" if failing_after == 0 else "sadness")
 
@@ -168,7 +186,7 @@ async def test_joy_may_answer_joy_and_grief_may_not() -> None:
     async with running(classifier=Feelings(), generators=[generator]) as at:
         answer = await say(at, "What a wonderful day, my kite flew!")
         rejected = await metric(at, "empathetic_rejected_replies_total")
-    assert (answer["reply"], rejected) == ("That's wonderful! Who taught you?", {'reason="condoling"': 2.0})
+    assert (answer["reply"], rejected) == ("That's wonderful! Who taught you?", {'reason="condoling"': 2.0 * ROUNDS})
 
 
 async def test_a_harmful_draft_and_an_empty_one_are_dropped_and_a_reply_is_not_given_twice() -> None:
@@ -179,8 +197,8 @@ async def test_a_harmful_draft_and_an_empty_one_are_dropped_and_a_reply_is_not_g
         rejected = await metric(at, "empathetic_rejected_replies_total")
         guarded = await metric(at, "empathetic_guarded_replies_total")
     assert (first["reply"], second["reply"]) == (GOOD, "Was it a kite that you made?")
-    assert rejected == {'reason="harmful"': 2.0, 'reason="empty"': 2.0, 'reason="repeated"': 1.0}
-    assert guarded == {'code="means"': 2.0}
+    assert rejected == {'reason="harmful"': 2.0 * ROUNDS, 'reason="empty"': 2.0 * ROUNDS, 'reason="repeated"': 1.0 * ROUNDS}
+    assert guarded == {'code="means"': 2.0 * ROUNDS}
 
 
 # --- what a note cannot tell
@@ -214,7 +232,7 @@ async def test_stopping_while_drafts_are_written_aborts_them_all() -> None:
         replies = await metric(at, "empathetic_generator_replies_total")
     assert (done["finish_reason"], done["reply"]) == ("stopped", "")
     assert generator.aborted.is_set()
-    assert replies == {'generator="small",outcome="stopped"': 4.0}
+    assert replies == {'generator="small",outcome="stopped"': 4.0 * ROUNDS}
 
 
 async def test_stopping_while_the_chosen_draft_is_shown_ends_it_there() -> None:
@@ -277,17 +295,17 @@ async def test_when_all_drafts_fail_the_written_words_answer_and_openais_route_t
         replies = await metric(at, "empathetic_generator_replies_total")
     assert answer["finish_reason"] == "fallback"
     assert (refusal.status_code, refusal.json()["error"]["code"]) == (503, "backend_unavailable")
-    assert replies['generator="small",outcome="failed"'] == 8.0
+    assert replies['generator="small",outcome="failed"'] == 8.0 * ROUNDS
 
 
 async def test_a_note_that_is_too_long_by_the_engines_count_is_shortened() -> None:
     generator = uneven("too long", GOOD)
-    generator.drafts = ["too long"] * 4 + [GOOD] * 4
+    generator.drafts = ["too long"] * 4 * ROUNDS + [GOOD] * 4 * ROUNDS
     async with running(classifier=Feelings(), generators=[generator]) as at:
         answer = await say(at, f"{SAD} " * 40)
     assert answer["reply"] == GOOD
     lengths = [len(asked.messages[1].text) for asked in generator.asked]
-    assert lengths[0] > 1.5 * lengths[4]
+    assert lengths[0] > 1.5 * lengths[4 * ROUNDS]
 
 
 # --- OpenAI's route
@@ -300,8 +318,8 @@ async def test_a_seed_is_another_for_each_draft_and_without_chance_there_is_one(
         answer = (await at.http.post("/v1/chat/completions", json={**asked, "seed": 2**63 - 1})).json()
         await at.http.post("/v1/chat/completions", json={**asked, "temperature": 0})
     seeds = [request.sampling.seed for request in generator.asked]
-    assert (len(set(seeds[:4])), seeds[4:]) == (4, [None])
-    assert all(seed is not None and -(2**63) <= seed < 2**63 for seed in seeds[:4])
+    assert (len(set(seeds[:-1])), len(seeds), seeds[-1]) == (4 * ROUNDS, 4 * ROUNDS + 1, None)
+    assert all(seed is not None and -(2**63) <= seed < 2**63 for seed in seeds[:-1])
     assert answer["choices"][0]["message"]["content"] == GOOD
     assert answer["usage"]["completion_tokens"] == len(GOOD.split())
 

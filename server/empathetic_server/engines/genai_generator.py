@@ -1,4 +1,4 @@
-"""Replies from a model inside the server process: onnxruntime-genai on a model directory. Knows no conversation and no HTTP.
+"""Replies from a model inside the server process. Knows no conversation and no HTTP.
 
 One thread writes one reply after the other; its tokens cross into the event loop as they come.
 """
@@ -10,21 +10,18 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import onnxruntime_genai
-
 from ..errors import ArtifactError, BackendError, BackendUnavailable, DeadlineExceeded
-from .protocols import ChatMessage, Chunk, GenerationRequest, PromptStyle
+from .genai_model import GenaiModel
+from .protocols import ChatMessage, Chunk, GenerationRequest, Likelihood, PromptStyle
 
 logger = logging.getLogger(__name__)
 
 # As long as a person waits; replies before this one count, too.
 _TOKEN_TIMEOUT_S = 30.0
-# As in the original: of the whole vocabulary, the tail is noise.
-_TOP_K = 50
 # What `manifest.json` calls the prompts that this server can build; a model without it was not made by this project.
 _PROMPT_STYLES: dict[str | None, PromptStyle] = {None: "instructions", "note-1": "note"}
 
@@ -44,26 +41,15 @@ class GenaiGenerator:
     name = "embedded"
 
     def __init__(self, directory: Path, *, threads: int) -> None:
-        onnxruntime_genai.disable_telemetry_events()
         self.prompt_style = _read_prompt_style(directory / "manifest.json")
-        try:
-            self.context_tokens = int(json.loads((directory / "genai_config.json").read_text("utf-8"))["model"]["context_length"])
-            config = onnxruntime_genai.Config(str(directory))
-            config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
-            self._model = onnxruntime_genai.Model(config)
-            self._tokenizer = onnxruntime_genai.Tokenizer(self._model)
-            self._prompt(ChatMessage("system", "x"), ChatMessage("user", "x"))  # fails without a template
-        except Exception as exc:  # the library raises bare exceptions of many kinds
-            reason = " ".join(str(exc).split())
-            raise ArtifactError(
-                f"{directory}: cannot be loaded as a responder: {reason}; unset EMPATHETIC_RESPONDER to do without"
-            ) from exc
+        self._model = GenaiModel(directory, threads=threads)
+        self.context_tokens = self._model.context_tokens
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generate")
         self._closed = threading.Event()
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens."""
-        return len(self._tokenizer.encode(text))
+        return self._model.count_tokens(text)
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
         """Write a reply; see `ReplyGenerator`."""
@@ -93,6 +79,18 @@ class GenaiGenerator:
             cancelled.set()
             job.cancel()
 
+    async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+        """Return how probable the model finds replies; see `ReplyGenerator`."""
+        if self._closed.is_set():
+            raise BackendUnavailable("embedded: closed", retry_after_s=1)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._model.log_likelihoods, messages, replies)
+        except BackendError:
+            raise
+        except Exception as exc:  # as in `_write`
+            logger.error("the embedded model failed: %s", type(exc).__name__)
+            raise BackendUnavailable("embedded: the model failed", retry_after_s=1) from None
+
     async def ready(self) -> bool:
         """Whether the model is loaded."""
         return not self._closed.is_set()
@@ -102,49 +100,18 @@ class GenaiGenerator:
         self._closed.set()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    def _prompt(self, *messages: ChatMessage) -> str:
-        """Return the messages in the model's template, up to where the reply begins."""
-        spoken = [{"role": message.role, "content": message.text} for message in messages]
-        return str(self._tokenizer.apply_chat_template(json.dumps(spoken), add_generation_prompt=True))
-
     def _write(self, request: GenerationRequest, put: Callable[[Chunk | BackendError], None], cancelled: threading.Event) -> None:
         try:
-            for chunk in _until_stop(self._tokens(request, cancelled), request.sampling.stop):
+            chunks = self._model.write(request.messages, request.sampling, lambda: cancelled.is_set() or self._closed.is_set())
+            for chunk in _until_stop(chunks, request.sampling.stop):
                 put(chunk)
+            if self._closed.is_set():
+                put(BackendUnavailable("embedded: closed", retry_after_s=1))
         except BackendError as exc:
             put(exc)
-        except Exception as exc:  # as in the constructor; its message may hold text
+        except Exception as exc:  # the library raises bare exceptions; their messages may hold text
             logger.error("the embedded model failed: %s", type(exc).__name__)
             put(BackendUnavailable("embedded: the model failed", retry_after_s=1))
-
-    def _tokens(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[Chunk]:
-        prompt = self._tokenizer.encode(self._prompt(*request.messages))
-        sampling = request.sampling
-        limit = min(len(prompt) + sampling.max_tokens, self.context_tokens)
-        if len(prompt) >= limit:
-            raise BackendUnavailable("embedded: the prompt is longer than the model's window")
-        options: dict[str, float | bool] = {"max_length": limit, "do_sample": bool(sampling.temperature)}
-        if sampling.temperature:
-            options |= {"temperature": sampling.temperature, "top_k": _TOP_K}
-        if sampling.top_p is not None:
-            options["top_p"] = sampling.top_p
-        if sampling.repetition_penalty is not None:
-            options["repetition_penalty"] = sampling.repetition_penalty
-        if sampling.seed is not None:
-            options["random_seed"] = sampling.seed % 2**31
-        parameters = onnxruntime_genai.GeneratorParams(self._model)
-        parameters.set_search_options(**options)
-        generator = onnxruntime_genai.Generator(self._model, parameters)
-        generator.append_tokens(prompt)
-        decoder = self._tokenizer.create_stream()
-        token = -1
-        while not generator.is_done() and not cancelled.is_set() and not self._closed.is_set():
-            generator.generate_next_token()
-            token = int(generator.get_next_tokens()[0])
-            yield Chunk(decoder.decode(token))
-        if self._closed.is_set():
-            raise BackendUnavailable("embedded: closed", retry_after_s=1)
-        yield Chunk("", "stop" if token in self._tokenizer.eos_token_ids else "length")
 
 
 def _read_prompt_style(manifest: Path) -> PromptStyle:

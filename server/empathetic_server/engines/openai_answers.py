@@ -11,7 +11,7 @@ import httpx2
 import openai
 
 from ..errors import BackendUnavailable, DeadlineExceeded, Overloaded
-from .protocols import Chunk
+from .protocols import Chunk, Likelihood
 
 N = TypeVar("N", int, float)
 
@@ -37,6 +37,22 @@ async def read_chunks(events: openai.AsyncStream[Any]) -> AsyncIterator[Chunk]:
         if text:
             yield Chunk(text)
     raise BackendUnavailable("vllm: the reply broke off", retry_after_s=1)
+
+
+def read_likelihood(answer: Any, prompt_tokens: int) -> Likelihood:
+    """Return how probable vLLM found what stands behind the first tokens of a prompt (its `prompt_logprobs`, one a position).
+
+    Raises:
+        ValueError: the answer does not say.
+    """
+    positions = (getattr(answer, "model_extra", None) or {}).get("prompt_logprobs")
+    if not isinstance(positions, list) or len(positions) <= prompt_tokens:
+        raise ValueError("no probabilities of the prompt")
+    try:
+        found = [float(chosen["logprob"]) for position in positions[prompt_tokens:] for chosen in position.values()]
+    except (AttributeError, KeyError, TypeError) as exc:
+        raise ValueError("no probabilities of the prompt") from exc
+    return Likelihood(sum(found), len(found))
 
 
 def or_omit(value: N | None) -> N | openai.Omit:

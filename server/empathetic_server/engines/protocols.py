@@ -129,6 +129,19 @@ class Chunk:
     finish_reason: Literal["stop", "length"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable a model finds a reply.
+
+    Attributes:
+        log_probability: natural logarithm of the probability of all its tokens, the end included.
+        tokens: how many these are.
+    """
+
+    log_probability: float
+    tokens: int
+
+
 class PromptTooLong(Exception):
     """A prompt does not fit: the estimate that it was built with was too low. Never leaves the server.
 
@@ -174,6 +187,13 @@ class ReplyGenerator(Protocol):
             BackendUnavailable: the engine is down, or what it sends is unusable.
             DeadlineExceeded: it did not answer in time.
             Overloaded: it takes no more work now.
+        """
+
+    async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+        """Return how probable the model finds each reply to a prompt; None from an engine that cannot tell.
+
+        Raises:
+            BackendUnavailable, DeadlineExceeded, Overloaded: as from `stream`.
         """
 
     async def ready(self) -> bool:

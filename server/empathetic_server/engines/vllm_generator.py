@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from .. import logs
 from ..errors import BackendError, BackendUnavailable
-from .openai_answers import next_chunk, or_omit, read_chunks, translated
-from .protocols import ChatMessage, Chunk, GenerationRequest, PromptStyle, PromptStyleChanged, PromptTooLong
+from .openai_answers import next_chunk, or_omit, read_chunks, read_likelihood, translated
+from .protocols import ChatMessage, Chunk, GenerationRequest, Likelihood, PromptStyle, PromptStyleChanged, PromptTooLong
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,13 @@ class VllmGenerator:
                 with self._translated_and_watched():
                     chunk = await asyncio.wait_for(next_chunk(chunks), min(self._token_s, deadline - time.monotonic()))
 
+    async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+        """Return how probable the model finds replies; None from a server that is not vLLM. See `ReplyGenerator`."""
+        if self._closed or self._model is None:
+            return None
+        with translated():
+            return await asyncio.wait_for(self._score(self._model, messages, replies), self._token_s)
+
     async def ready(self) -> bool:
         """Whether the server lists the model and has not left anybody waiting since; asked once a second at most."""
         if self._closed or self._probing is not None:
@@ -204,17 +211,38 @@ class VllmGenerator:
 
     async def _check_length(self, request: GenerationRequest, model: _Model) -> None:
         """Raise PromptTooLong when the prompt leaves no room for the reply by vLLM's own count; other servers cannot be asked."""
+        tokens = await self._count_prompt(request.messages, model)
+        room = self.context_tokens - request.sampling.max_tokens
+        if tokens is not None and tokens > room:
+            raise PromptTooLong(tokens, room)
+
+    async def _count_prompt(self, messages: Sequence[ChatMessage], model: _Model) -> int | None:
+        """Return the tokens of a prompt in the model's template; None where vLLM cannot be asked."""
         if model.context_tokens is None:
-            return
-        body = {"model": model.name, "messages": _as_openai(request.messages)}
+            return None
+        body = {"model": model.name, "messages": _as_openai(messages)}
         try:
             counted: Any = await self._client.post(self._tokenize_url, body=body, cast_to=object)
         except openai.APIStatusError:  # a gateway that lets /v1 through alone
-            return
+            return None
         tokens = counted.get("count") if isinstance(counted, dict) else None
-        room = self.context_tokens - request.sampling.max_tokens
-        if isinstance(tokens, int) and tokens > room:
-            raise PromptTooLong(tokens, room)
+        return tokens if isinstance(tokens, int) else None
+
+    async def _score(self, model: _Model, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+        """Have vLLM read each reply after the prompt: it tells how probable every token was."""
+        prompt_tokens = await self._count_prompt(messages, model)
+        if prompt_tokens is None:
+            return None
+        asking = (
+            self._client.chat.completions.create(
+                model=model.name,
+                messages=[*_as_openai(messages), {"role": "assistant", "content": reply}],
+                max_tokens=1,  # none is an error
+                extra_body={"prompt_logprobs": 0, "add_generation_prompt": False},
+            )
+            for reply in replies
+        )
+        return tuple(read_likelihood(answer, prompt_tokens) for answer in await asyncio.gather(*asking))
 
     async def _find_model(self) -> _Model:
         """Return the model to ask for; raises BackendUnavailable when it is not served."""

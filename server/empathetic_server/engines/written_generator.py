@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from ..errors import BackendUnavailable
 from ..written_replies import write_reply
-from .protocols import Chunk, GenerationRequest, PromptStyle
+from .protocols import ChatMessage, Chunk, GenerationRequest, PromptStyle
 
 
 class WrittenGenerator:
@@ -31,6 +31,9 @@ class WrittenGenerator:
         for word in re.findall(r"\S+\s*", write_reply(request.plan)):
             yield Chunk(word)
         yield Chunk("", "stop")
+
+    async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> None:
+        """Return None: no model is asked."""
 
     async def ready(self) -> bool:
         """Whether it is open."""
