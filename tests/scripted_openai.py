@@ -48,9 +48,15 @@ class Exchange:
 
 @dataclass
 class ScriptedOpenAI:
-    """The server; `scripts` are used up one a request, the last one again and again."""
+    """The server; `scripts` are used up one a request, the last one again and again.
+
+    With `log_probability`, of every token of the reply that a conversation ends in, it counts and weighs as vLLM does; these requests use
+    up no script, and are in `weighed` instead of `asked`.
+    """
 
     scripts: Sequence[Script]
+    log_probability: Callable[[list[dict[str, Any]]], float] | None = None
+    weighed: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
@@ -77,6 +83,9 @@ class ScriptedOpenAI:
             await exchange.head(kind="application/json")
             await exchange.write(json.dumps({"object": "list", "data": [self.model]}))
             return
+        if self.log_probability is not None and (path.endswith("/tokenize") or "prompt_logprobs" in body):
+            await self._weigh(exchange, path)
+            return
         self.asked.append(body)
         self.exchanges.append(exchange)
         script = asyncio.ensure_future(self.scripts[min(len(self.asked), len(self.scripts)) - 1](exchange))
@@ -91,6 +100,21 @@ class ScriptedOpenAI:
             script.cancel()
             gone.cancel()
             await asyncio.gather(script, gone, return_exceptions=True)
+
+    async def _weigh(self, exchange: Exchange, path: str) -> None:
+        assert self.log_probability is not None
+        spoken = exchange.body["messages"]
+        words = [word for message in spoken for word in message["content"].split()]
+        content: dict[str, Any]
+        if path.endswith("/tokenize"):
+            content = {"count": len(words) + 1, "max_model_len": 4096, "tokens": []}  # it ends in what begins a reply
+        else:
+            self.weighed.append(exchange.body)
+            told = [{"7": {"logprob": self.log_probability(spoken), "rank": 1}}] * (len(words) + 1)  # as many, and the end
+            content = {"id": "x", "object": "chat.completion", "created": 0, "model": "scripted", "choices": []}
+            content["prompt_logprobs"] = [None, *told]
+        await exchange.head(kind="application/json")
+        await exchange.write(json.dumps(content))
 
 
 @asynccontextmanager

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _DRAFTS = 12
 # A small model repeats itself; what it repeats all the same is weighed in `reranking`.
 _REPETITION_PENALTY = 1.1
+# Above this temperature a small model loses the thread more often than it finds a better word.
+_WARMEST = 0.5
 # Drafts are read together; when that takes longer, they are chosen without what it would have told.
 _READ_TIMEOUT_S = 1.0
 # A message that says nothing: what is probable after it is so after any.
@@ -139,7 +141,7 @@ class Drafter:
             return [0.0] * len(texts)
         if after_this is None or after_any is None:
             return [0.0] * len(texts)
-        return [merit(this, any_) for this, any_ in zip(after_this, after_any, strict=True)]
+        return [merit(this.log_probability, any_.log_probability, this.tokens) for this, any_ in zip(after_this, after_any, strict=True)]
 
     async def _write_all(
         self,
@@ -179,7 +181,8 @@ class Drafter:
 
 def _draws(request: GenerationRequest) -> list[GenerationRequest]:
     """Return the request once for each draft; each seed is another, and without chance one draft is all there is."""
-    sampling = replace(request.sampling, repetition_penalty=_REPETITION_PENALTY)
+    temperature = None if request.sampling.temperature is None else min(request.sampling.temperature, _WARMEST)
+    sampling = replace(request.sampling, temperature=temperature, repetition_penalty=_REPETITION_PENALTY)
     if sampling.temperature == 0:
         return [replace(request, sampling=sampling)]
     seeds = [None if sampling.seed is None else sampling.seed ^ draw for draw in range(_DRAFTS)]

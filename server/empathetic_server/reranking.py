@@ -1,8 +1,9 @@
 """Chooses among several replies to one message. Pure; knows no model and no conversation store.
 
-Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` or `condoling` where that jars (`reply_tone`), or `repeated`:
-one of the earlier replies, the message itself, or for the most part its own words once more. Of the rest, the one with the highest score is
-taken, the first of equals:
+Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` or `condoling` where that jars (`reply_tone`), or
+`repeated`: one of the earlier replies, the message itself, or for the most part its own words once more. Where nobody knows how a message
+feels and most drafts cheer, it may be good news: neither cheer nor condolence is sure to fit, and both are dropped. Of the rest, the one
+with the highest score is taken, the first of equals:
 
     + 1.0   times its merit: how probable the model finds it after this message, more than after any message (below)
     + 0.5   sympathy where the message is painful, joy where it is happy
@@ -20,19 +21,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import sqrt
 from typing import Literal
 
 from .emotions import EmotionReading
-from .engines.protocols import Likelihood
 from .reply_tone import Mood, is_cheerful, is_sympathetic, jars
 
 Objection = Literal["empty", "harmful", "cheerful", "condoling", "repeated"]
 
 # How much of what is probable after any message is taken off; with all of it, odd replies would win.
-_ANY_WEIGHT = 0.7
+_ANY_WEIGHT = 0.5
 # Of a reply's word pairs: from here on it is the same reply.
 _SAME = 0.8
 # From here on it goes round in circles.
@@ -81,14 +81,15 @@ def objection(draft: Draft, reading: EmotionReading | None, setting: Setting) ->
     return "repeated" if is_same or _said_twice(_words(draft.text)) >= _ENDLESS else None
 
 
-def merit(likelihood: Likelihood, after_any: Likelihood) -> float:
+def merit(log_likelihood: float, after_any: float, tokens: int) -> float:
     """Return how much a reply is one to this message.
 
     Args:
-        likelihood: of the reply after the conversation.
+        log_likelihood: of the reply after the conversation, of all its tokens together.
         after_any: of the same reply after a message that says nothing.
+        tokens: of the reply.
     """
-    return (likelihood.log_probability - _ANY_WEIGHT * after_any.log_probability) / sqrt(likelihood.tokens)
+    return (log_likelihood - _ANY_WEIGHT * after_any) / sqrt(tokens)
 
 
 def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> float:
@@ -109,6 +110,11 @@ def choose(
         setting: what they answer.
     """
     objections = [objection(draft, reading, setting) for draft, reading in zip(drafts, readings, strict=True)]
+    if setting.mood == "open" and objections.count("cheerful") > len(drafts) / 2:
+        good_news = replace(setting, mood="happy")
+        objections = [
+            against or objection(draft, reading, good_news) for draft, reading, against in zip(drafts, readings, objections, strict=True)
+        ]
     scored = [
         (worth + score(draft, reading, setting), draft)
         for draft, reading, worth, against in zip(drafts, readings, merits, objections, strict=True)

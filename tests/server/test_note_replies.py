@@ -103,7 +103,7 @@ async def test_the_prompt_is_the_note_and_what_was_said() -> None:
     assert note.text == "neutral | question | middle"
     assert [message.role for message in spoken] == ["user", "assistant", "user"]
     assert spoken[1:] == [type(note)("assistant", first["reply"]), type(note)("user", "my brother's friend did it")]
-    assert {asked.sampling.repetition_penalty for asked in generator.asked} == {1.1}
+    assert {(asked.sampling.repetition_penalty, asked.sampling.temperature) for asked in generator.asked} == {(1.1, 0.5)}
 
 
 async def test_what_does_not_fit_the_window_is_left_out_of_the_prompt() -> None:
@@ -312,7 +312,7 @@ async def test_a_note_that_is_too_long_by_the_engines_count_is_shortened() -> No
 
 
 async def test_a_seed_is_another_for_each_draft_and_without_chance_there_is_one() -> None:
-    generator = small("I'm sorry.", GOOD)
+    generator = small("So. And what came then?", GOOD)
     asked = {"model": "x", "messages": [{"role": "user", "content": SAD}]}
     async with running(classifier=Feelings(), generators=[generator]) as at:
         answer = (await at.http.post("/v1/chat/completions", json={**asked, "seed": 2**63 - 1})).json()
@@ -330,6 +330,7 @@ async def test_a_seed_is_another_for_each_draft_and_without_chance_there_is_one(
 async def test_a_model_that_vllm_serves_as_the_note_reader_gets_notes_from_the_first_message_on() -> None:
     async with scripted_openai(answers(*CHEERFUL[0].split()), answers(GOOD)) as server:
         server.model |= {"id": NOTE_READER, "max_model_len": 4096}
+        server.log_probability = lambda _: 0.0
         settings = Settings(port=0, page=False, sessions="memory://", generator="vllm", vllm_url=server.url)
         async with running(classifier=Feelings(), generators=None, settings=settings) as at:
             concern = await say(at, CONCERN)
@@ -337,20 +338,36 @@ async def test_a_model_that_vllm_serves_as_the_note_reader_gets_notes_from_the_f
             answer = await say(at, SAD)
     assert (concern["finish_reason"], asked_of_concern) == ("fallback", [])
     assert answer["reply"] == GOOD
-    assert len(server.asked) == 4
+    assert len(server.asked) == 4 * ROUNDS
     for body in server.asked:
         assert body["messages"] == [{"role": "system", "content": "sadness | reflect | initial"}, {"role": "user", "content": SAD}]
         assert body["repetition_penalty"] == 1.1
 
 
+async def test_vllm_weighs_each_draft_after_this_message_and_after_one_that_says_nothing() -> None:
+    probable = {"I'm sorry to hear that.": (-1.0, -1.0), GOOD: (-1.0, -4.0), "Did the wind take it, then?": (-5.0, -6.0)}
+    weights = {reply: {True: this, False: other} for reply, (this, other) in probable.items()}
+    async with scripted_openai(*(answers(reply) for reply in probable)) as server:
+        server.scripts = list(server.scripts) * drafts._DRAFTS
+        server.log_probability = lambda spoken: weights[spoken[-1]["content"]][spoken[-2]["content"] == SAD]
+        server.model |= {"id": NOTE_READER, "max_model_len": 4096}
+        settings = Settings(port=0, page=False, sessions="memory://", generator="vllm", vllm_url=server.url)
+        async with running(classifier=Feelings(), generators=None, settings=settings) as at:
+            answer = await say(at, SAD)
+    assert answer["reply"] == GOOD
+    assert [len(body["messages"]) for body in server.weighed] == [3] * 6
+    assert all(body["add_generation_prompt"] is False for body in server.weighed)
+
+
 async def test_a_vllm_that_comes_back_with_another_model_gets_that_models_prompts() -> None:
     async with scripted_openai(answers(GOOD)) as server:
         server.model |= {"id": NOTE_READER, "max_model_len": 4096}
+        server.log_probability = lambda _: 0.0
         settings = Settings(port=0, page=False, sessions="memory://", generator="vllm", vllm_url=server.url)
         async with running(classifier=Feelings(), generators=None, settings=settings) as at:
             await say(at, SAD)
             server.model["id"] = "another"
-            server.scripts = [*[answers(GOOD)] * 4, *[refuses(404)] * 4, answers("So it ", "is torn.")]
+            server.scripts = [*[answers(GOOD)] * 4 * ROUNDS, *[refuses(404)] * 4 * ROUNDS, answers("So it ", "is torn.")]
             answer = await say(at, SAD)
     assert answer["reply"] == "So it is torn."
     assert len(server.asked[-1]["messages"][0]["content"]) > 500  # instructions
@@ -383,5 +400,5 @@ async def test_an_embedded_model_with_a_manifest_gets_notes(tmp_path: Path) -> N
         async with httpx2.AsyncClient(base_url=at.address) as other:
             concern = (await other.post("/v1/chat", json={"message": CONCERN})).json()
     assert (answer["reply"], answer["finish_reason"]) == (TINY, "stop")
-    assert replies == {'generator="embedded",outcome="done"': 4.0}
+    assert replies == {'generator="embedded",outcome="done"': 4.0 * ROUNDS}
     assert concern["finish_reason"] == "fallback"

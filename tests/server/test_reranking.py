@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from empathetic_server.emotions import Emotion, EmotionReading
-from empathetic_server.engines.protocols import Likelihood
 from empathetic_server.reranking import Draft, Setting, choose, merit, objection, score
 
 SAD = Setting("My sister sold our boat without asking me.", "painful", ("That sounds like a long week for you.",))
@@ -39,17 +38,24 @@ def test_of_two_that_fit(better: str, worse: str) -> None:
     assert choose([draft(worse), draft(better)], [None, None], [0.0, 0.0], SAD)[0] == draft(better)
 
 
-def test_merit_is_being_probable_after_this_message_and_not_after_any_and_does_not_grow_with_length() -> None:
-    stock, odd, fitting = (
-        merit(Likelihood(after, 6), Likelihood(any_, 6)) for after, any_ in ((-3.0, -3.0), (-30.0, -31.0), (-9.0, -16.0))
-    )
+def test_merit_is_being_probable_after_this_message_and_not_after_any_and_grows_slower_than_length() -> None:
+    stock, odd, fitting = (merit(*likelihoods, tokens=6) for likelihoods in ((-3.0, -3.0), (-30.0, -31.0), (-9.0, -16.0)))
     assert fitting > stock > odd
-    assert merit(Likelihood(-9.0, 6), Likelihood(-16.0, 6)) > merit(Likelihood(-9.0, 12), Likelihood(-16.0, 12))
+    twice_as_long = merit(-60.0, -62.0, tokens=12)
+    assert 1 < twice_as_long / odd < 2
 
 
 def test_the_draft_of_more_merit_is_chosen_and_merit_does_not_save_one_that_is_dropped() -> None:
     drafts = [draft("I'm sorry about the boat."), draft("I'm sorry she sold it."), draft("That's awesome!")]
     assert choose(drafts, [None] * 3, [0.1, 0.2, 9.0], SAD) == (drafts[1], ["cheerful"])
+
+
+def test_where_most_drafts_cheer_and_the_message_does_not_tell_neither_cheer_nor_condolence_is_sure_to_fit() -> None:
+    open_ = Setting("My sister gave me her boat.", "open", ())
+    sober, condoling = draft("Where will you go with it?"), draft("I'm so sorry for your loss.")
+    cheering = [draft(f"Wow, {number} times hooray!") for number in "abc"]
+    assert choose([condoling, sober, *cheering], [None] * 5, [1.0, 0.0, 2.0, 2.0, 2.0], open_) == (sober, ["condoling", *["cheerful"] * 3])
+    assert choose([condoling, sober, *cheering[:2]], [None] * 4, [1.0, 0.0, 2.0, 2.0], open_) == (condoling, ["cheerful"] * 2)
 
 
 def test_what_was_cut_off_is_worse_and_joy_suits_good_news() -> None:

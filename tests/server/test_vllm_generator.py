@@ -14,7 +14,7 @@ import httpx2
 import openai
 import pytest
 from empathetic_server.engines.openai_answers import translated
-from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, PromptStyleChanged, Sampling
+from empathetic_server.engines.protocols import ChatMessage, Chunk, GenerationRequest, Likelihood, PromptStyleChanged, Sampling
 from empathetic_server.engines.vllm_generator import NOTE_READER, VllmGenerator
 from empathetic_server.errors import BackendError, BackendUnavailable, DeadlineExceeded, EmpatheticError, Overloaded
 from empathetic_server.strategies import ReplyPlan
@@ -236,6 +236,46 @@ async def test_a_prompt_that_a_gateway_does_not_count_is_sent_all_the_same() -> 
             await written(engine, GenerationRequest((ChatMessage("user", "x" * 2000),), Sampling(50), PLAN))
         await engine.aclose()
     assert [body.get("max_tokens") for body in server.asked] == [None, 50, None]
+
+
+SAID = (ChatMessage("user", "My kite is torn."),)
+
+
+async def test_it_tells_how_probable_replies_are_their_ends_included() -> None:
+    async with scripted_openai() as server:
+        server.model["max_model_len"] = 1024
+        server.log_probability = lambda spoken: -0.5 * len(spoken[-1]["content"].split())
+        engine = generator(server.url)
+        assert await engine.log_likelihoods(SAID, ["So?"]) is None  # the model is not known yet
+        assert await engine.ready()
+        found = await engine.log_likelihoods(SAID, ["Oh no.", "So?"])
+        await engine.aclose()
+        assert await engine.log_likelihoods(SAID, ["So?"]) is None
+    assert found == (Likelihood(-3.0, 3), Likelihood(-1.0, 2))
+    assert (server.asked, [len(body["messages"]) for body in server.weighed]) == ([], [2, 2])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["{}", '{"prompt_logprobs": null}', '{"prompt_logprobs": [null]}', '{"prompt_logprobs": [null, {"7": {"rank": 1}}]}', "[", "[]"],
+)
+async def test_a_server_that_does_not_tell_how_probable_a_reply_is_is_an_error(answer: str) -> None:
+    async with scripted_openai(sends('{"count": 1}', "application/json"), sends(answer, "application/json")) as server:
+        server.model["max_model_len"] = 1024
+        engine = generator(server.url)
+        assert await engine.ready()
+        with pytest.raises(BackendUnavailable, match="unusable"):
+            await engine.log_likelihoods(SAID, ["So?"])
+        await engine.aclose()
+
+
+async def test_a_gateway_that_counts_no_tokens_cannot_tell_how_probable_a_reply_is() -> None:
+    async with scripted_openai(refuses(404)) as server:
+        server.model["max_model_len"] = 1024
+        engine = generator(server.url)
+        assert await engine.ready()
+        assert await engine.log_likelihoods(SAID, ["So?"]) is None
+        await engine.aclose()
 
 
 async def test_readiness_is_the_servers_and_a_closed_engine_refuses() -> None:

@@ -107,7 +107,11 @@ def discard(directory: Path) -> None:
     training = read_json(directory / FINISHED) if is_finished(directory) else {}
     (directory / FINISHED).unlink(missing_ok=True)
     for name in training.get("files", []):
-        (directory / Path(name).name).unlink(missing_ok=True)  # the list is a file: it may not point elsewhere
+        written = directory / Path(name).name  # the list is a file: it may not point elsewhere
+        if written.is_dir():
+            shutil.rmtree(written)
+        else:
+            written.unlink(missing_ok=True)
     shutil.rmtree(work_dir(directory), ignore_errors=True)
 
 

@@ -54,11 +54,27 @@ def test_a_run_writes_a_model_that_transformers_reads_and_its_figures(config: Re
     settings = json.loads((directory / "config.json").read_text())
     assert settings["use_cache"] is True
     assert (settings["vocab_size"], settings["max_position_embeddings"], settings["head_dim"]) == (400, 128, 64)
-    assert {path.name for path in directory.iterdir() if path.is_dir()} == set()
+    assert {path.name for path in directory.iterdir() if path.is_dir()} == {"pretrained"}
     assert "finished" in (directory / "train.log").read_text()
     record = json.loads((directory / "training.json").read_text())
     assert record["parameters"] > 10_000
     assert str(config.data) not in json.dumps(record)
+
+
+def test_the_model_before_fine_tuning_is_kept_as_a_finished_checkpoint(config: ResponderConfig) -> None:
+    metrics = json.loads(run(config).read_text())
+    directory = Path(config.checkpoint_dir)
+    baseline = directory / "pretrained"
+    assert checkpoint.is_finished(baseline)
+    assert json.loads((baseline / "metrics.json").read_text()) == {"pretrained": metrics["pretrained"]}
+    assert (baseline / "held_out.jsonl").read_bytes() == (directory / "held_out.jsonl").read_bytes()
+    tokenizer, rows = load_tokenizer(baseline), [json.loads(line) for line in (baseline / "held_out.jsonl").read_text().splitlines()]
+    assert len(rows) == metrics["pretrained"]["held_out"]["replies"]
+    before, after = (load_file(folder / "model.safetensors") for folder in (baseline, directory))
+    assert any(not torch.equal(before[name], after[name]) for name in after)
+    assert len(tokenizer) == json.loads((baseline / "config.json").read_text())["vocab_size"]
+    run(replace(config, seed=2, force_train=True))  # takes the place of a whole finished one
+    assert checkpoint.is_finished(baseline)
 
 
 def test_a_finished_model_is_not_trained_again(config: ResponderConfig) -> None:

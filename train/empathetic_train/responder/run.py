@@ -36,7 +36,8 @@ from .tokenizer import load_tokenizer, train_tokenizer
 logger = logging.getLogger(__name__)
 
 LOG = "train.log"
-_TOKENIZER, _PRETRAINED = "tokenizer", "pretrained"
+PRETRAINED = "pretrained"  # the model before fine-tuning, a finished checkpoint of its own: the baseline to measure against
+_TOKENIZER = "tokenizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,13 @@ def _run(config: ResponderConfig, found: Sources, directory: Path, started_at: s
         ).save_pretrained(folder),
     )
     pretrained, history = _pretrain(config, found, texts, tokenizer, work)
-    measured = {"pretrained": _measure(pretrained, tokenizer, examples)}
-    tuned, tuning_history = _tune(config, pretrained, examples, tokenizer, work)
     staging = checkpoint.stage(directory)
+    baseline = staging / PRETRAINED
+    model.save(pretrained, tokenizer, baseline)  # now, for fine-tuning goes on with the same tensors
+    measured = {"pretrained": _measure(model.load(baseline), tokenizer, examples)}
+    tuned, tuning_history = _tune(config, pretrained, examples, tokenizer, work)
     model.save(tuned, tokenizer, staging)
     measured["tuned"] = _measure(model.load(staging), tokenizer, examples)
-    write_held_out(staging / HELD_OUT, examples.measured["held_out"])
-    checkpoint.write_json(staging / "metrics.json", measured)
     record = {
         "config": checkpoint.settings(config),
         "parameters": tuned.num_parameters(),
@@ -122,9 +123,12 @@ def _run(config: ResponderConfig, found: Sources, directory: Path, started_at: s
         "started_at": started_at,
         "finished_at": checkpoint.now(),
         "minutes_of_last_call": round((time.monotonic() - began) / 60, 1),
-        "history": history + tuning_history,
     }
-    checkpoint.publish(directory, record)
+    for folder, figures in ((baseline, {"pretrained": measured["pretrained"]}), (staging, measured)):
+        write_held_out(folder / HELD_OUT, examples.measured["held_out"])
+        checkpoint.write_json(folder / "metrics.json", figures)
+    checkpoint.write_json(baseline / checkpoint.FINISHED, {**record, "history": history})
+    checkpoint.publish(directory, {**record, "history": history + tuning_history})
     logger.info("finished: %s", json.dumps(measured))
     return directory / "metrics.json"
 
@@ -147,7 +151,7 @@ def _examples(config: ResponderConfig, found: Sources) -> tuple[_Examples, dict[
 def _pretrain(
     config: ResponderConfig, found: Sources, texts: list[str], tokenizer: PreTrainedTokenizerFast, work: Path
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
-    folder = work / _PRETRAINED
+    folder = work / PRETRAINED
     history: list[dict[str, Any]] = []
 
     def train(partial: Path) -> None:
