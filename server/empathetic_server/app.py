@@ -45,6 +45,8 @@ from .settings import Settings
 
 # Each holds a conversation in memory, some ten kilobytes: together less than the model.
 _TEMPORARY_SESSIONS = 10_000
+# The model of the clone and of the images; it speaks only for who asks for it (docs/responder-evaluation.md).
+_RESPONDER = Path("models/responder/onnx")
 
 
 def create_app(
@@ -173,16 +175,12 @@ def _generators(settings: Settings) -> tuple[ReplyGenerator, ...]:
 
         url = settings.vllm_url or "http://127.0.0.1:8100/v1"
         writers.append(VllmGenerator(url, model=settings.vllm_model, context_tokens=settings.context_tokens, api_key=settings.vllm_api_key))
-    if wanted == "embedded" or (wanted == "auto" and (settings.responder / "genai_config.json").is_file()):
+    if wanted == "embedded" or (wanted == "auto" and settings.responder):
         try:
             from .engines.genai_generator import GenaiGenerator  # noqa: PLC0415  # not installable everywhere
         except ImportError as exc:
-            if wanted == "embedded":
-                raise ArtifactError(
-                    "EMPATHETIC_GENERATOR=embedded needs the package onnxruntime-genai: pip install onnxruntime-genai"
-                ) from exc
-        else:
-            writers.append(GenaiGenerator(settings.responder, threads=settings.threads))
+            raise ArtifactError("the embedded generator needs the package onnxruntime-genai: pip install onnxruntime-genai") from exc
+        writers.append(GenaiGenerator(settings.responder or _RESPONDER, threads=settings.threads))
     return tuple(writers)
 
 

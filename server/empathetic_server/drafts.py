@@ -20,7 +20,7 @@ from .engines.protocols import ChatMessage, EmotionClassifier, GenerationRequest
 from .errors import BackendError, EmpatheticError
 from .metrics import Metrics
 from .reply_cleaning import ReplyCleaner
-from .reranking import Draft, Setting, choose, merit
+from .reranking import Draft, Setting, Weight, choose
 from .safety.output_guard import OutputGuard
 from .texts import readable
 
@@ -113,8 +113,8 @@ class Drafter:
             return None
         texts = list(dict.fromkeys(draft.text for draft in drafts))
         found, weighed = await asyncio.gather(self._read(texts), self._weigh(generator, request, texts))
-        readings, merits = dict(zip(texts, found, strict=True)), dict(zip(texts, weighed, strict=True))
-        best, objections = choose(drafts, [readings[draft.text] for draft in drafts], [merits[draft.text] for draft in drafts], setting)
+        readings, weights = dict(zip(texts, found, strict=True)), dict(zip(texts, weighed, strict=True))
+        best, objections = choose(drafts, [readings[draft.text] for draft in drafts], [weights[draft.text] for draft in drafts], setting)
         for against in objections:
             self._metrics.rejected_replies.labels(against).inc()
         return best
@@ -130,18 +130,18 @@ class Drafter:
         labels, thresholds = self._classifier.labels, self._classifier.thresholds
         return [read_emotions(row, labels, thresholds) for row in found.probabilities.tolist()]
 
-    async def _weigh(self, generator: ReplyGenerator, request: GenerationRequest, texts: Sequence[str]) -> list[float]:
-        """Return the merits of drafts, all 0 while the generator does not tell how probable they are."""
+    async def _weigh(self, generator: ReplyGenerator, request: GenerationRequest, texts: Sequence[str]) -> Sequence[Weight | None]:
+        """Return the weights of drafts, all None while the generator does not tell how probable they are."""
         note = request.messages[0]
         try:
             after_this = await asyncio.wait_for(generator.log_likelihoods(request.messages, texts), _READ_TIMEOUT_S)
             after_any = await asyncio.wait_for(generator.log_likelihoods((note, _ANY_MESSAGE), texts), _READ_TIMEOUT_S)
         except (BackendError, asyncio.TimeoutError) as exc:
             logger.warning("drafts are chosen without their probabilities: %s", type(exc).__name__)
-            return [0.0] * len(texts)
+            return [None] * len(texts)
         if after_this is None or after_any is None:
-            return [0.0] * len(texts)
-        return [merit(this.log_probability, any_.log_probability, this.tokens) for this, any_ in zip(after_this, after_any, strict=True)]
+            return [None] * len(texts)
+        return [Weight(this.log_probability, any_.log_probability, this.tokens) for this, any_ in zip(after_this, after_any, strict=True)]
 
     async def _write_all(
         self,

@@ -116,7 +116,7 @@ class Metrics:
         )
         self.rejected_replies = Counter(
             "empathetic_rejected_replies_total",
-            "Drafts of a small model that were not shown: empty, harmful, cheerful, condoling or repeated.",
+            "Drafts of a small model that were not shown: empty, harmful, cheerful, condoling, repeated or unrelated.",
             ["reason"],
             registry=self.registry,
         )

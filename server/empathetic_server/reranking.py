@@ -1,9 +1,9 @@
 """Chooses among several replies to one message. Pure; knows no model and no conversation store.
 
 Dropped is a reply that is `empty`, `harmful` (the guard ended it), `cheerful` or `condoling` where that jars (`reply_tone`), or
-`repeated`: one of the earlier replies, the message itself, or for the most part its own words once more. Where nobody knows how a message
-feels and most drafts cheer, it may be good news: neither cheer nor condolence is sure to fit, and both are dropped. Of the rest, the one
-with the highest score is taken, the first of equals:
+`repeated`: one of the earlier replies, the message itself, or for the most part its own words once more. More is dropped where nobody
+knows how a message feels: what is `unrelated`, no more probable after this message than after any, and, where most drafts cheer, so that
+it may be good news, what is `condoling` there. Of the rest, the one with the highest score is taken, the first of equals:
 
     + 1.0   times its merit: how probable the model finds it after this message, more than after any message (below)
     + 0.5   sympathy where the message is painful, joy where it is happy
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 from typing import Literal
@@ -29,10 +29,12 @@ from typing import Literal
 from .emotions import EmotionReading
 from .reply_tone import Mood, is_cheerful, is_sympathetic, jars
 
-Objection = Literal["empty", "harmful", "cheerful", "condoling", "repeated"]
+Objection = Literal["empty", "harmful", "cheerful", "condoling", "repeated", "unrelated"]
 
 # How much of what is probable after any message is taken off; with all of it, odd replies would win.
 _ANY_WEIGHT = 0.5
+# From here on a draft has to do with the message, in nats a token.
+_RELATED = 0.2
 # Of a reply's word pairs: from here on it is the same reply.
 _SAME = 0.8
 # From here on it goes round in circles.
@@ -60,6 +62,31 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """How probable the generator finds a draft.
+
+    Attributes:
+        log_likelihood: of the draft after the conversation, of all its tokens together.
+        after_any: of the same draft after a message that says nothing.
+        tokens: of the draft, its end included.
+    """
+
+    log_likelihood: float
+    after_any: float
+    tokens: int
+
+    @property
+    def merit(self) -> float:
+        """How much the draft is one to this message."""
+        return (self.log_likelihood - _ANY_WEIGHT * self.after_any) / sqrt(self.tokens)
+
+    @property
+    def is_related(self) -> bool:
+        """Whether the message has made the draft more probable."""
+        return self.log_likelihood - self.after_any >= _RELATED * self.tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """What a reply is judged by: the message, its mood, and the latest replies before."""
 
@@ -81,17 +108,6 @@ def objection(draft: Draft, reading: EmotionReading | None, setting: Setting) ->
     return "repeated" if is_same or _said_twice(_words(draft.text)) >= _ENDLESS else None
 
 
-def merit(log_likelihood: float, after_any: float, tokens: int) -> float:
-    """Return how much a reply is one to this message.
-
-    Args:
-        log_likelihood: of the reply after the conversation, of all its tokens together.
-        after_any: of the same reply after a message that says nothing.
-        tokens: of the reply.
-    """
-    return (log_likelihood - _ANY_WEIGHT * after_any) / sqrt(tokens)
-
-
 def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> float:
     """Return how good a draft is that nothing speaks against, without its merit; see above."""
     said_before = max((_likeness(draft.text, text) for text in setting.earlier), default=0.0)
@@ -99,29 +115,39 @@ def score(draft: Draft, reading: EmotionReading | None, setting: Setting) -> flo
 
 
 def choose(
-    drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], merits: Sequence[float], setting: Setting
+    drafts: Sequence[Draft], readings: Sequence[EmotionReading | None], weights: Sequence[Weight | None], setting: Setting
 ) -> tuple[Draft | None, list[Objection]]:
     """Return the best draft, None when all are dropped, and why the others were.
 
     Args:
         drafts: what was written.
         readings: the emotions of each, None where no classifier answered.
-        merits: of each, all 0 where the engine cannot tell.
+        weights: of each, None where the generator cannot tell.
         setting: what they answer.
     """
     objections = [objection(draft, reading, setting) for draft, reading in zip(drafts, readings, strict=True)]
-    if setting.mood == "open" and objections.count("cheerful") > len(drafts) / 2:
-        good_news = replace(setting, mood="happy")
+    if setting.mood == "open":
+        is_good_news = objections.count("cheerful") > len(drafts) / 2
         objections = [
-            against or objection(draft, reading, good_news) for draft, reading, against in zip(drafts, readings, objections, strict=True)
+            against or _objection_unless_sure(draft, reading, weight, setting, is_good_news=is_good_news)
+            for draft, reading, weight, against in zip(drafts, readings, weights, objections, strict=True)
         ]
     scored = [
-        (worth + score(draft, reading, setting), draft)
-        for draft, reading, worth, against in zip(drafts, readings, merits, objections, strict=True)
+        (score(draft, reading, setting) + (0.0 if weight is None else weight.merit), draft)
+        for draft, reading, weight, against in zip(drafts, readings, weights, objections, strict=True)
         if against is None
     ]
     _, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     return best, [against for against in objections if against is not None]
+
+
+def _objection_unless_sure(
+    draft: Draft, reading: EmotionReading | None, weight: Weight | None, setting: Setting, *, is_good_news: bool
+) -> Objection | None:
+    """Return what speaks against a draft where nobody knows how the message feels."""
+    if is_good_news and jars(draft.text, reading, "happy") is not None:
+        return "condoling"
+    return "unrelated" if weight is not None and not weight.is_related else None
 
 
 def _fit(text: str, reading: EmotionReading | None, mood: Mood) -> float:

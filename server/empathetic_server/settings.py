@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(default=512, ge=1, description="tokens in a batch, padding included; one text may exceed it")
     max_queued_texts: int = Field(default=8192, ge=1, description="texts of one priority that may wait; more are refused with 429")
     generator: Literal["auto", "vllm", "embedded", "written"] = Field(
-        default="auto", description="engine that writes replies; auto: vllm if its URL is set, then embedded if its model is there"
+        default="auto", description="engine that writes replies; auto: vllm if its URL is set, then embedded if RESPONDER is set"
     )
     vllm_url: str | None = Field(default=None, description="base URL of vLLM or another OpenAI-compatible server, ending in /v1")
     vllm_model: str | None = Field(default=None, description="model to ask for there (default: the first that it lists)")
@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     context_tokens: int | None = Field(
         default=None, ge=1024, description="tokens that a prompt and its reply may have together, with vllm (default: as many as it says)"
     )
-    responder: Path = Field(default=Path("models/responder/onnx"), description="directory of the embedded generator's model")
+    responder: Path | None = Field(
+        default=None, description="directory of the embedded generator's model (default with embedded: models/responder/onnx)"
+    )
     sessions: str = Field(
         default="sqlite:///empathetic-sessions.db",
         description="where conversations are kept: sqlite:///PATH, redis://[:PASSWORD@]HOST:PORT (several servers may share it) or memory://",

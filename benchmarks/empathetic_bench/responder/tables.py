@@ -59,7 +59,8 @@ def sheet_table(content: dict[str, Any]) -> str:
         lines.append(f"| {_NAMES[name]} | {' | '.join(_share(marks[mark], judged) for mark in ('good', 'bland', 'wrong'))} |")
     lines += [
         "",
-        f"{total} prompts, the two replies to each in an order drawn by a seed and read without knowing which is whose. Of the "
+        f"{total} prompts, the two replies to each in an order drawn by a seed and read without the key, although "
+        "the two can be told apart by their wording. Of the "
         f"responder's, {content['spoken']} are the model's own words; the others are written ones that stood in for it.",
     ]
     return "\n".join(lines)

@@ -139,6 +139,18 @@ def test_the_test_split_is_measured_only_when_asked_for(config: ResponderConfig)
     assert metrics["tuned"]["test"]["replies"] == 12
 
 
+def test_the_test_split_of_a_finished_model_is_measured_without_training(config: ResponderConfig) -> None:
+    short = replace(config, tune_epochs=0.1)
+    directory = Path(config.checkpoint_dir)
+    before = json.loads(run(short).read_text())
+    weights = (directory / "model.safetensors").read_bytes()
+    metrics = json.loads(run(replace(short, evaluate_test=True)).read_text())
+    assert metrics["tuned"]["held_out"] == before["tuned"]["held_out"]
+    assert metrics["tuned"]["test"]["replies"] == 12
+    assert json.loads((directory / "pretrained" / "metrics.json").read_text())["pretrained"]["test"]["replies"] == 12
+    assert (directory / "model.safetensors").read_bytes() == weights
+
+
 def test_tensorboard_logs_stay(config: ResponderConfig) -> None:
     run(replace(config, disable_tensorboard=False, pretrain_epochs=0.1, tune_epochs=0.1))
     logs = Path(config.checkpoint_dir) / "run" / "tensorboard"

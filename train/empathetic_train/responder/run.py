@@ -65,7 +65,7 @@ def run(config: ResponderConfig) -> Path:
     is_finished = checkpoint.is_finished(directory)
     if is_finished:
         logger.warning("%s holds a finished model: nothing is trained (--force-train trains)", directory)
-        if (directory / HELD_OUT).is_file():
+        if (directory / HELD_OUT).is_file() and not (config.evaluate_test and _lacks_test(directory, "tuned")):
             return directory / "metrics.json"
     found = sources.read(
         Path(config.data),
@@ -75,8 +75,8 @@ def run(config: ResponderConfig) -> Path:
         with_test=config.evaluate_test,
         seed=config.seed,
     )
-    if is_finished:  # its held-out replies were not kept, as in a copy of the model alone
-        write_held_out(directory / HELD_OUT, _examples(config, found)[0].measured["held_out"])
+    if is_finished:
+        _complete(config, found, directory)
         return directory / "metrics.json"
     started_at = checkpoint.begin(directory, config, found.sha256)
     handler = logging.FileHandler(directory / LOG, encoding="utf-8")
@@ -87,6 +87,23 @@ def run(config: ResponderConfig) -> Path:
     finally:
         logging.getLogger("empathetic_train").removeHandler(handler)
         handler.close()
+
+
+def _lacks_test(directory: Path, stage: str) -> bool:
+    return "test" not in checkpoint.read_json(directory / "metrics.json")[stage]
+
+
+def _complete(config: ResponderConfig, found: Sources, directory: Path) -> None:
+    """Give a finished model, and the one before fine-tuning beside it, what was not kept or not asked for when it was trained."""
+    examples, _ = _examples(config, found)
+    for stage, folder in ((PRETRAINED, directory / PRETRAINED), ("tuned", directory)):
+        if not checkpoint.is_finished(folder):  # made by an earlier version, which did not keep it
+            continue
+        write_held_out(folder / HELD_OUT, examples.measured["held_out"])
+        if config.evaluate_test and _lacks_test(folder, stage):
+            tokenizer, metrics = load_tokenizer(folder), checkpoint.read_json(folder / "metrics.json")
+            metrics[stage]["test"] = perplexity.measure(model.load(folder), tokenizer, examples.measured["test"], title="measuring test")
+            checkpoint.write_json(folder / "metrics.json", metrics)
 
 
 def _run(config: ResponderConfig, found: Sources, directory: Path, started_at: str) -> Path:
