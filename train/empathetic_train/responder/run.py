@@ -95,14 +95,14 @@ def _lacks_test(directory: Path, stage: str) -> bool:
 
 def _complete(config: ResponderConfig, found: Sources, directory: Path) -> None:
     """Give a finished model, and the one before fine-tuning beside it, what was not kept or not asked for when it was trained."""
-    examples, _ = _examples(config, found)
+    measured = _measured(config, found)
     for stage, folder in ((PRETRAINED, directory / PRETRAINED), ("tuned", directory)):
         if not checkpoint.is_finished(folder):  # made by an earlier version, which did not keep it
             continue
-        write_held_out(folder / HELD_OUT, examples.measured["held_out"])
+        write_held_out(folder / HELD_OUT, measured["held_out"])
         if config.evaluate_test and _lacks_test(folder, stage):
             tokenizer, metrics = load_tokenizer(folder), checkpoint.read_json(folder / "metrics.json")
-            metrics[stage]["test"] = perplexity.measure(model.load(folder), tokenizer, examples.measured["test"], title="measuring test")
+            metrics[stage]["test"] = perplexity.measure(model.load(folder), tokenizer, measured["test"], title="measuring test")
             checkpoint.write_json(folder / "metrics.json", metrics)
 
 
@@ -152,17 +152,26 @@ def _run(config: ResponderConfig, found: Sources, directory: Path, started_at: s
 
 def _examples(config: ResponderConfig, found: Sources) -> tuple[_Examples, dict[str, Feelings]]:
     tuning = find_examples(found.conversations)
+    feelings = _feelings(config, tuning)
+    varied = vary_notes(tuning, feelings, random.Random(config.seed))  # noqa: S311  # no secret
+    return _Examples(varied, _measured(config, found)), feelings
+
+
+def _measured(config: ResponderConfig, found: Sources) -> dict[str, list[Example]]:
     measured = {"held_out": find_examples(found.held_out, every_reply=True)}
     if config.evaluate_test:
         measured["test"] = find_examples(found.test, every_reply=True)
-    feelings = find_feelings(
-        [example.message for rows in (tuning, *measured.values()) for example in rows],
+    feelings = _feelings(config, [example for rows in measured.values() for example in rows])
+    return {split: write_notes(rows, feelings) for split, rows in measured.items()}
+
+
+def _feelings(config: ResponderConfig, examples: list[Example]) -> dict[str, Feelings]:
+    return find_feelings(
+        [example.message for example in examples],
         classifier=Path(config.classifier),
         cache=Path(config.cache_dir).expanduser(),
         threads=config.threads,
     )
-    varied = vary_notes(tuning, feelings, random.Random(config.seed))  # noqa: S311  # no secret
-    return _Examples(varied, {split: write_notes(rows, feelings) for split, rows in measured.items()}), feelings
 
 
 def _pretrain(
