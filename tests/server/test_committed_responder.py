@@ -84,6 +84,10 @@ async def weights(generator: ReplyGenerator) -> dict[tuple[str, str], float]:
     return found
 
 
+async def written(generator: ReplyGenerator, request: GenerationRequest) -> str:
+    return "".join([chunk.text async for chunk in generator.stream(request)]).strip()
+
+
 async def weights_once_warm(generator: ReplyGenerator) -> dict[tuple[str, str], float]:
     """Return the same, although at its first use vLLM compiles for longer than anybody waits for a reply."""
     for _ in range(10):
@@ -111,7 +115,7 @@ async def test_vllm_says_and_finds_probable_what_the_model_in_the_server_does(ro
         by_graph = await weights(embedded)
         by_vllm = await weights_once_warm(engine)
         likeliest = GenerationRequest(SAD, Sampling(30, 0.0), ReplyPlan("sadness", "initial", "unknown", "reflect"), prompt_style="note")
-        said = ["".join([chunk.text async for chunk in generator.stream(likeliest)]).strip() for generator in (engine, embedded)]
+        said = [await written(generator, likeliest) for generator in (engine, embedded)]
         await engine.aclose()
         async with running(settings=settings(root, vllm_url=vllm.url), classifier=FakeClassifier(), generators=None) as at:
             answer = await say(at, "I sat by the river all day.")
