@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
@@ -47,6 +48,7 @@ class Server(uvicorn.Server):
         """Bind, then tell the user where to send the first request."""
         await super().startup(sockets=sockets)  # type: ignore[arg-type]  # as above
         if self.started:
+            gc.freeze()  # what is there now stays: the collector need not look at it again and again while requests wait
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             page = "" if self.config.app.state.page is None else f"page: {address}/ui/, "  # type: ignore[union-attr]  # as below
