@@ -31,7 +31,8 @@ def write_reply(plan: ReplyPlan) -> str:
         reply = f"{acknowledgement} {move}"
         return last_use.get(reply, 0), begun[acknowledgement] + ended[move], _rank(reply, plan)
 
-    return " ".join(min(product(acknowledgements, moves), key=wear))
+    acknowledgement, move = min(product(acknowledgements, moves), key=wear)
+    return f"{acknowledgement} {move}"
 
 
 def _rank(reply: str, plan: ReplyPlan) -> int:
