@@ -1,8 +1,9 @@
-"""Sentence openings that are never shown, as a tree to be followed word by word. Pure data and two small functions."""
+"""Sentence openings that are never shown, as trees to be followed word by word. Pure data and small functions."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TypeAlias
 
 # What no friend says, and talk about the reply or the notes: a sentence that opens so is dropped whole.
@@ -34,18 +35,27 @@ _KEY = re.compile(r"'?\w+|[,:]")
 Openings: TypeAlias = "dict[str, Openings]"
 
 
-def openings(system_prompt: str, user_name: str | None) -> Openings:
-    """Return the tree of all forbidden openings and of what may come before them.
+def openings(system_prompt: str, user_name: str | None) -> tuple[Openings, Openings]:
+    """Return all forbidden openings and what may come before them: a tree that every reply has, and the reply's own.
 
     Args:
         system_prompt: the beginnings of its sentences are forbidden, too.
         user_name: may come before an opening and does not hide it.
     """
-    root: Openings = {}
     sentences = re.split(r"(?<=[.!?:])\s|\n", system_prompt)
     leaks = [" ".join(words[:_LEAK_WORDS]) for sentence in sentences if len(words := sentence.strip("- ").split()) >= _LEAK_WORDS]
-    leads = [*re.split(r"[|\n]", _LEADS), user_name or ""]
-    for phrases, end in (([*re.split(r"[|\n]", _FORBIDDEN), *leaks], "!"), (leads, "+")):
+    return _EVERY_REPLY, _tree(leaks, [user_name or ""])
+
+
+def keys_of(text: str) -> list[str]:
+    """Return what counts of a text when openings are compared: words without case, commas and colons."""
+    found: list[str] = _KEY.findall(text.casefold().replace("\u2019", "'"))
+    return [_CONTRACTED.get(key, key) for key in found]
+
+
+def _tree(forbidden: Iterable[str], leads: Iterable[str]) -> Openings:
+    root: Openings = {}
+    for phrases, end in ((forbidden, "!"), (leads, "+")):
         for keys in filter(None, map(keys_of, phrases)):
             node = root
             for key in keys:
@@ -54,7 +64,5 @@ def openings(system_prompt: str, user_name: str | None) -> Openings:
     return root
 
 
-def keys_of(text: str) -> list[str]:
-    """Return what counts of a text when openings are compared: words without case, commas and colons."""
-    found: list[str] = _KEY.findall(text.casefold().replace("\u2019", "'"))
-    return [_CONTRACTED.get(key, key) for key in found]
+# It has a hundred phrases: built once, and only followed from then on.
+_EVERY_REPLY = _tree(re.split(r"[|\n]", _FORBIDDEN), re.split(r"[|\n]", _LEADS))

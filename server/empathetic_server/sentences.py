@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from .openings import Openings, keys_of
 
@@ -35,7 +36,7 @@ _ABBREVIATION = re.compile(r"(?:\b(?:mr|mrs|ms|dr|st|prof|vs|[a-z]\.[a-z])|^\d{1
 class Sentences:
     """Puts words together and decides, sentence by sentence, what is shown."""
 
-    def __init__(self, openings: Openings) -> None:
+    def __init__(self, openings: Sequence[Openings]) -> None:
         self.ended = False
         self._openings = openings
         self._shown: list[str] = []
@@ -49,7 +50,7 @@ class Sentences:
         self._held: list[str] = []
         self._trailing = ""
         self._last = ""
-        self._nodes = [self._openings]
+        self._nodes = [*self._openings]
         self._dropped = False
         self._released = False
 
@@ -138,8 +139,8 @@ class Sentences:
         for key in keys_of(text):
             children = [node[key] for node in self._nodes if key in node]
             self._dropped = self._dropped or any("!" in child for child in children)
-            roots = [self._openings for child in children if "+" in child]
-            self._nodes = children + roots + (self._nodes if key == "," else [])
+            roots = self._openings if any("+" in child for child in children) else ()
+            self._nodes = [*children, *roots, *(self._nodes if key == "," else ())]
         if self._dropped:
             self._held.clear()
         if _ends_sentence(text):

@@ -149,7 +149,8 @@ class ReplyWriter:
                 sampling = replace(sampling, max_tokens=min(sampling.max_tokens, int(generator.context_tokens * _REPLY_SHARE)))
             if budget is None:
                 budget = generator.context_tokens - sampling.max_tokens - _TEMPLATE_TOKENS
-            prompt = _build(style, task, budget, generator)
+            # The written replies read no prompt: it is built for them only where its length is told.
+            prompt = () if generator is self._written and task.has_fallback else _build(style, task, budget, generator)
             request = GenerationRequest(prompt, sampling, task.plan, style)
             answer = self._choose if style == "note" else self._show
             try:
@@ -238,7 +239,8 @@ def _build(style: PromptStyle, task: WritingTask, budget: int, generator: ReplyG
 
 
 def _new_cleaner(request: GenerationRequest, task: WritingTask) -> ReplyCleaner:
-    return ReplyCleaner(request.messages[0].text, task.user_name, name_was_used(task.messages, task.user_name))
+    system_prompt = request.messages[0].text if request.messages else ""
+    return ReplyCleaner(system_prompt, task.user_name, name_was_used(task.messages, task.user_name))
 
 
 def _count(prompt: tuple[ChatMessage, ...], generator: ReplyGenerator) -> int:

@@ -20,17 +20,19 @@ def write_reply(plan: ReplyPlan) -> str:
         return min(lines, key=lambda line: (line in plan.used, _rank(line, plan)))
     family = FAMILY[plan.group]
     acknowledgements = (*CHANGES[family].get(plan.state, ()), *ACKNOWLEDGEMENTS[plan.group])
-    acknowledgement, move = min(product(acknowledgements, MOVES[plan.strategy][family]), key=lambda pair: _wear(pair, plan))
+    moves = MOVES[plan.strategy][family]
+    last_use = {reply: number for number, reply in enumerate(plan.used, start=1)}
+    begun = {line: sum(reply.startswith(line) for reply in plan.used) for line in acknowledgements}
+    ended = {line: sum(reply.endswith(line) for reply in plan.used) for line in moves}
+
+    def wear(pair: tuple[str, str]) -> tuple[int, int, int]:
+        """Order pairs: unused ones first (of the used, the oldest), then those with the freshest lines, then as if by chance."""
+        acknowledgement, move = pair
+        reply = f"{acknowledgement} {move}"
+        return last_use.get(reply, 0), begun[acknowledgement] + ended[move], _rank(reply, plan)
+
+    acknowledgement, move = min(product(acknowledgements, moves), key=wear)
     return f"{acknowledgement} {move}"
-
-
-def _wear(pair: tuple[str, str], plan: ReplyPlan) -> tuple[int, int, int]:
-    """Order pairs: unused ones first (of the used, the oldest), then those with the freshest lines, then as if by chance."""
-    acknowledgement, move = pair
-    reply = f"{acknowledgement} {move}"
-    last_use = max((index + 1 for index, used in enumerate(plan.used) if used == reply), default=0)
-    lines_used = sum(used.startswith(acknowledgement) + used.endswith(move) for used in plan.used)
-    return last_use, lines_used, _rank(reply, plan)
 
 
 def _rank(reply: str, plan: ReplyPlan) -> int:

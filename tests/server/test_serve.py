@@ -146,3 +146,17 @@ def test_a_taken_port_is_said_in_the_log_and_ends_with_an_error(root: Path) -> N
         process, stderr = refused(root, EMPATHETIC_PORT=str(taken.getsockname()[1]))
     assert process.returncode != 0
     assert "address already in use" in stderr
+
+
+def test_the_page_is_opened_without_writing_the_stubs_of_gradio(root: Path) -> None:
+    opening = """
+import ast, asyncio, inspect
+ast.get_source_segment = None  # Gradio reads by it what it writes into stubs
+from empathetic_server import Settings, create_app
+page = create_app(Settings(model_repository="model_repository", sessions="memory://")).state.page
+asyncio.run(page.open())
+import gradio
+assert inspect.getfile(gradio.Textbox).endswith("textbox.py")
+"""
+    opened = subprocess.run([sys.executable, "-c", opening], check=False, cwd=root, timeout=120, capture_output=True, text=True)
+    assert opened.returncode == 0, opened.stderr

@@ -90,7 +90,7 @@ class EmbeddedClassifier:
         loop = asyncio.get_running_loop()
         late = DeadlineExceeded(f"no answer within the deadline of {round(timeout_s * 1000)} ms")
         try:
-            ids, truncated = await asyncio.wait_for(self._tokenizer.tokenize(texts), timeout_s)
+            ids, truncated = await self._tokenizer.tokenize(texts, timeout_s)
         except asyncio.TimeoutError as exc:  # on Python 3.10 it is not yet the built-in TimeoutError
             raise late from exc
         tokenized = time.perf_counter()

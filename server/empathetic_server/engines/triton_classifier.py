@@ -145,7 +145,7 @@ class TritonClassifier:
 
     async def _classify(self, texts: Sequence[str], priority: Priority, deadline: float) -> Classification:
         started = time.perf_counter()
-        ids, truncated = await self._tokenizer.tokenize(texts)
+        ids, truncated = await self._tokenizer.tokenize(texts, deadline - time.monotonic())
         tokenized = time.perf_counter()
         logits = np.empty((len(ids), len(self.labels)), np.float32)
         embeddings = np.empty((len(ids), self._manifest.hidden_size), np.float32)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +51,8 @@ class MountedPage:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         # Not in a thread beside the first requests: it would hold the interpreter's lock while they wait,
         # and two threads that import the same modules can see them half made.
-        from .page import within  # noqa: PLC0415  # a server without the page does not wait for it
+        with _without_stubs():
+            from .page import within  # noqa: PLC0415  # a server without the page does not wait for it
 
         gradio_app = within(self._app, PATH)
         await self._exits.enter_async_context(gradio_app.router.lifespan_context(gradio_app))
@@ -69,6 +72,26 @@ class MountedPage:
             await Response(status_code=404)(scope, receive, send)
             return
         await self._page(scope, receive, send)
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """Keep Gradio from writing its components' type stubs anew, into its own folder, whenever it is imported: a third of the start.
+
+    It passes over a component whose file it cannot find. Not needed any more once `gradio.component_meta` writes none at import.
+    """
+    getfile = inspect.getfile
+
+    def getfile_of_others(thing: object) -> str:
+        if isinstance(thing, type) and thing.__module__.startswith("gradio."):
+            raise OSError("a component's file")
+        return getfile(thing)  # type: ignore[arg-type]  # whatever the caller gives
+
+    inspect.getfile = getfile_of_others  # type: ignore[assignment]  # as above
+    try:
+        yield
+    finally:
+        inspect.getfile = getfile
 
 
 def _is_allowed(method: str, path: str) -> bool:

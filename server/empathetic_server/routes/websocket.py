@@ -164,10 +164,12 @@ class _Connection:
     async def _begin(self, session: LiveSession, request: Request) -> None:
         """Start a turn, unless the key was revoked or the quota is spent; a person in danger is answered all the same."""
         refusal = await self._access.charge(self._caller)
-        in_danger = isinstance(request, Say | Edit) and self._live.chat.responder.is_crisis([Message("", "user", request.text)])
-        if refusal is not None and (isinstance(refusal, Unauthenticated) or not in_danger):
+        if refusal is not None and (isinstance(refusal, Unauthenticated) or not self._is_in_danger(request)):
             raise refusal
         await self._live.begin(session.session_id, request)
+
+    def _is_in_danger(self, request: Request) -> bool:
+        return isinstance(request, Say | Edit) and self._live.chat.responder.is_crisis([Message("", "user", request.text)])
 
     async def _turn_away(self, error: Unauthenticated) -> None:
         await self._send(self._error(error))
