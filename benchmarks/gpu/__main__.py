@@ -93,7 +93,7 @@ def _over_http(
     labels = [config.id2label[number] for number in range(config.num_labels)]
     load = over_http.Load(arguments.server.rstrip("/"), arguments.clients, arguments.texts_per_request, arguments.rounds)
     # What is served on a GPU is fp16.
-    return over_http.measure(load, texts, labels, wanted, is_whole, TOLERANCES[torch.float16])
+    return over_http.measure(load, texts, over_http.Expected(labels, wanted, is_whole, TOLERANCES[torch.float16]))
 
 
 def table(content: dict[str, Any]) -> str:
@@ -153,9 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--comments", type=Path, required=True, help="CSV file with a column `body`; may be gzipped")
     parser.add_argument("--output", type=Path, required=True, help="result file")
     shapes = list(model.SHAPES)
-    parser.add_argument("--model", nargs="+", default=shapes, help=f"checkpoints, or shapes with random weights (default: {' '.join(shapes)})")
+    parser.add_argument(
+        "--model", nargs="+", default=shapes, help=f"checkpoints, or shapes with random weights (default: {' '.join(shapes)})"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times that every path is measured (default: 5)")
-    parser.add_argument("--token-budget", type=int, default=16384, help="tokens of a batch, padding included (default: 16384)")
+    parser.add_argument("--token-budget", type=int, default=8192, help="tokens of a batch, padding included (default: 8192)")
     parser.add_argument("--max-length", type=int, default=512, help="tokens of a text; a checkpoint has its own (default: 512)")
     cores = os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=max(1, cores - 1), help="processes that tokenize (default: one less than cores)")

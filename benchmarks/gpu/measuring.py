@@ -164,7 +164,8 @@ def operations(config: Any, lengths: NDArray[Any]) -> float:
     """Return the fewest floating-point operations for texts of these lengths: matrix products and attention, no padding."""
     matrices = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
     attention = 4 * config.hidden_size * float((lengths.astype(float) ** 2).sum())
-    return float(config.num_hidden_layers) * (2.0 * matrices * float(lengths.sum()) + attention)
+    total: float = config.num_hidden_layers * (2 * matrices * float(lengths.sum()) + attention)
+    return total
 
 
 def ceilings(conditions: Conditions) -> dict[str, float]:

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, BertConfig, RobertaConfig
 
+varlen_attn: Any
 try:
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:  # torch before 2.10
     varlen_attn = None
+HAS_VARLEN = varlen_attn is not None
 
 _LABELS = 28
 _ROBERTA = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1}
@@ -119,7 +121,8 @@ class _Layer(nn.Module):
 
     def forward(self, tokens: Tensor, attend: Attention) -> Tensor:
         tokens = self.attention_norm(tokens + self.mixed(attend(self.qkv, tokens)))
-        return self.norm(tokens + self.down(functional.gelu(self.up(tokens))))
+        tokens = self.norm(tokens + self.down(functional.gelu(self.up(tokens))))
+        return tokens
 
 
 class _Ours(nn.Module):
@@ -146,10 +149,9 @@ class _Ours(nn.Module):
             tokens = layer(tokens, attend)
         return tokens
 
-    def project(self, qkv: nn.Linear, tokens: Tensor) -> tuple[Tensor, ...]:
+    def project(self, qkv: nn.Linear, tokens: Tensor) -> list[Tensor]:
         """Return query, key and value (…, heads, size of a head)."""
-        projected: Tensor = qkv(tokens)
-        return projected.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return [part.reshape(*part.shape[:-1], self.heads, -1) for part in qkv(tokens).chunk(3, dim=-1)]
 
 
 def _renamed(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
@@ -206,7 +208,7 @@ class _AttentionNode(torch.autograd.Function):
         return torch.empty_like(tokens)  # the graph is recorded, not computed
 
     @staticmethod
-    def symbolic(graph: Any, tokens: Any, weight: Any, bias: Any, lengths: Any, heads: int) -> Any:
+    def symbolic(graph: Any, tokens: Any, weight: Any, bias: Any, lengths: Any, heads: int) -> Any:  # noqa: PLR0917  # torch calls it so
         return graph.op("com.microsoft::Attention", tokens, weight, bias, lengths, num_heads_i=heads).setType(tokens.type())
 
 
@@ -217,7 +219,7 @@ class ForOnnx(Padded):
         """Return ONNX Runtime's attention, which takes the lengths themselves."""
 
         def attend(qkv: nn.Linear, tokens: Tensor) -> Tensor:
-            mixed: Tensor = _AttentionNode.apply(tokens, qkv.weight.t(), qkv.bias, lengths, self.heads)
+            mixed: Tensor = _AttentionNode.apply(tokens, qkv.weight.t(), qkv.bias, lengths, self.heads)  # type: ignore[no-untyped-call]
             return mixed
 
         return attend
@@ -234,7 +236,11 @@ class Packed(_Ours):
         """Return logits (rows, labels); those of empty rows mean nothing."""
 
         def attend(qkv: nn.Linear, tokens: Tensor) -> Tensor:
-            return self._attend(*self.project(qkv, tokens), offsets).flatten(-2)
+            query, key, value = self.project(qkv, tokens)
+            if not tokens.is_cuda:
+                return _text_by_text(query, key, value, offsets).flatten(-2)
+            mixed: Tensor = varlen_attn(query, key, value, offsets, offsets, self._longest, self._longest)
+            return mixed.flatten(-2)
 
         hidden = self.encode(ids, positions, attend)
         count = len(offsets) - 1
@@ -243,18 +249,18 @@ class Packed(_Ours):
             pooled = sums[:count] / offsets.diff().clamp(min=1)[:, None]
         else:
             pooled = hidden[offsets[:-1].clamp(max=len(ids) - 1)]
-        return self.classifier(pooled.to(hidden.dtype))
+        logits: Tensor = self.classifier(pooled.to(hidden.dtype))
+        return logits
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, offsets: Tensor) -> Tensor:
-        if query.is_cuda:
-            return varlen_attn(query, key, value, offsets, offsets, self._longest, self._longest)
-        # The kernel is CUDA's alone. Text by text is slow and plainly right.
-        mixed = torch.zeros_like(query)
-        for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            text = (part[None, start:end].transpose(1, 2) for part in (query, key, value))
-            if end > start:
-                mixed[start:end] = functional.scaled_dot_product_attention(*text).transpose(1, 2)[0]
-        return mixed
+
+def _text_by_text(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor) -> Tensor:
+    """Do what the kernel does, which only CUDA has: slow, and plainly right."""
+    mixed = torch.zeros_like(query)
+    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        if end > start:
+            part = [tensor[None, start:end].transpose(1, 2) for tensor in (query, key, value)]
+            mixed[start:end] = functional.scaled_dot_product_attention(part[0], part[1], part[2]).transpose(1, 2)[0]
+    return mixed
 
 
 def _head(model: Any, hidden: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:

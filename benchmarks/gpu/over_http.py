@@ -27,39 +27,46 @@ class Load:
     rounds: int
 
 
-def measure(load: Load, texts: list[str], labels: list[str], wanted: Probabilities, is_whole: list[bool], tolerance: float) -> dict[str, Any]:
-    """Check the server's probabilities, and send it all texts in each round.
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the server must answer.
 
-    Args:
-        load: where to and how.
-        texts: the comments.
-        labels: of the columns of `wanted`.
-        wanted: the checkpoint's probabilities.
+    Attributes:
+        labels: of the columns.
+        probabilities: of the checkpoint in fp32 (texts, labels).
         is_whole: which texts the checkpoint has seen uncut; of the others the server may read more.
         tolerance: largest difference allowed.
+    """
+
+    labels: list[str]
+    probabilities: Probabilities
+    is_whole: list[bool]
+    tolerance: float
+
+
+def measure(load: Load, texts: list[str], expected: Expected) -> dict[str, Any]:
+    """Check the server's probabilities, and send it all texts in each round.
 
     Raises:
         ArithmeticError: the server answers something else: it serves another model, or has an error.
         OSError, RuntimeError: it does not answer.
     """
-    return asyncio.run(_measure(load, texts, labels, wanted, is_whole, tolerance))
+    return asyncio.run(_measure(load, texts, expected))
 
 
-async def _measure(
-    load: Load, texts: list[str], labels: list[str], wanted: Probabilities, is_whole: list[bool], tolerance: float
-) -> dict[str, Any]:
+async def _measure(load: Load, texts: list[str], expected: Expected) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         async with session.get(f"{load.address}/readyz") as response:
             readiness = await response.json()
-        rows = [row for row, whole in enumerate(is_whole) if whole][:_PARITY_TEXTS]
+        rows = [row for row, whole in enumerate(expected.is_whole) if whole][:_PARITY_TEXTS]
         difference = 0.0
         for start in range(0, len(rows), load.texts_per_request):
             part = rows[start : start + load.texts_per_request]
-            found = await _scores(session, load.address, [texts[row] for row in part], labels)
-            difference = float(np.maximum(difference, np.abs(found - wanted[part]).max()))
-        if not difference <= tolerance:
-            raise ArithmeticError(f"the server's probabilities differ by {difference:.1e}, more than {tolerance}")
+            found = await _scores(session, load.address, [texts[row] for row in part], expected.labels)
+            difference = float(np.maximum(difference, np.abs(found - expected.probabilities[part]).max()))
+        if not difference <= expected.tolerance:
+            raise ArithmeticError(f"the server's probabilities differ by {difference:.1e}, more than {expected.tolerance}")
         await _send_all(session, load, texts[: load.clients * load.texts_per_request])  # warm-up
         rounds = [await _send_all(session, load, texts) for _ in range(load.rounds)]
     return {

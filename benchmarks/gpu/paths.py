@@ -10,15 +10,15 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import model
 from .batches import Batch, Batching, Buckets, InOrder, Packer
-from .model import Classifier, ForOnnx, Packed, Padded, Reference
+from .model import HAS_VARLEN, Classifier, ForOnnx, Packed, Padded, Reference
 
 PUBLISHED_ROWS = 8
 _WARM_UPS = 3  # of a graph's kernels before it is captured, as PyTorch's documentation asks
@@ -66,8 +66,8 @@ def reference_path(classifier: Classifier, conditions: Conditions) -> Path:
 
 def builders(classifier: Classifier, conditions: Conditions) -> dict[str, Callable[[], Path]]:
     """Return every path's builder; a builder raises `Missing`, or whatever the library raises."""
-    makers = (_eager_in_order, _eager_buckets, _compiled, _onnx, _packed, _packed_compiled)
-    return {maker.__name__.strip("_").replace("_", "-"): lambda maker=maker: maker(classifier, conditions) for maker in makers}  # type: ignore[misc]  # mypy knows no lambda's default
+    makers = (_eager_in_order, _eager_buckets, _compiled, _packed, _packed_compiled, _onnx)
+    return {maker.__name__.strip("_").replace("_", "-"): partial(maker, classifier, conditions) for maker in makers}
 
 
 def _eager_in_order(classifier: Classifier, conditions: Conditions) -> Path:
@@ -107,7 +107,7 @@ def _onnx(classifier: Classifier, conditions: Conditions) -> Path:
 
 
 def _packed_model(classifier: Classifier, conditions: Conditions) -> Packed:
-    if conditions.device.type == "cuda" and model.varlen_attn is None:
+    if conditions.device.type == "cuda" and not HAS_VARLEN:
         raise Missing(f"torch {torch.__version__} has no torch.nn.attention.varlen")
     packed: Packed = _cast(Packed(classifier.reference, classifier.max_length), conditions)
     return packed
@@ -168,7 +168,7 @@ class _Graphed:
 
     def _capture(self, inputs: list[Tensor]) -> tuple[list[Tensor], Any, Tensor]:
         held = [tensor.clone() for tensor in inputs]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UPS):
@@ -238,7 +238,7 @@ def _export(module: ForOnnx, device: torch.device) -> bytes:
     rows, length = 2, 16
     ids, positions = torch.ones(rows, length, dtype=torch.int64), torch.arange(length)
     inputs = tuple(tensor.to(device) for tensor in (ids, positions, torch.full((rows,), length, dtype=torch.int32)))
-    graph = io.BytesIO()
+    graph: Any = io.BytesIO()  # taken by the older exporter, whatever the annotation says
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter tells that it is the older of torch's two, which knows `symbolic`
         torch.onnx.export(
@@ -252,4 +252,5 @@ def _export(module: ForOnnx, device: torch.device) -> bytes:
             dynamic_axes={"ids": {0: "rows", 1: "length"}, "positions": {0: "length"}, "lengths": {0: "rows"}, "logits": {0: "rows"}},
             custom_opsets={"com.microsoft": 1},
         )
-    return graph.getvalue()
+    written: bytes = graph.getvalue()
+    return written
