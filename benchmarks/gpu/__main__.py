@@ -20,8 +20,8 @@ from empathetic_bench import environment
 
 from . import model
 from .batches import comments, tokenizing
+from .conditions import Conditions
 from .measuring import TOLERANCES, Probabilities, ceilings, measure
-from .paths import Conditions
 
 _TOKENIZER = Path("model_repository/emotion_classifier/tokenizer.json")
 _PACKAGES = ("torch", "triton", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "aiohttp")
@@ -74,21 +74,33 @@ def _measure_all(arguments: argparse.Namespace, conditions: Conditions) -> dict[
             measured, wanted = measure(classifier, conditions, texts, encode, rounds=arguments.rounds, tell=_tell)
             is_whole = [len(ids) < classifier.max_length for chunk in encode(texts) for ids in chunk]
         content["models"].append(measured)
+        is_target = _is_target(classifier, conditions)
+        if is_target:
+            content["offline_texts_per_s"] = max((path["rates"]["offline"]["texts_per_s"] for path in measured["paths"]), default=None)
+        _write(arguments.output, content)
         if arguments.server:
             content["http"] = _over_http(arguments, classifier, texts, wanted, is_whole)
-        config = classifier.reference.config
-        if conditions.device.type == "cuda" and (config.model_type, config.num_hidden_layers, config.hidden_size) == _TARGET:
-            content["offline_texts_per_s"] = max((path["rates"]["offline"]["texts_per_s"] for path in measured["paths"]), default=None)
-            content["http_texts_per_s"] = content["http"].get("summary", {}).get("texts_per_s")
-        arguments.output.write_text(json.dumps(content) + "\n", encoding="utf-8")
+            content["http_texts_per_s"] = content["http"].get("summary", {}).get("texts_per_s") if is_target else None
+            _write(arguments.output, content)
     return content
+
+
+def _is_target(classifier: model.Classifier, conditions: Conditions) -> bool:
+    config = classifier.reference.config
+    return conditions.device.type == "cuda" and (config.model_type, config.num_hidden_layers, config.hidden_size) == _TARGET
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def _over_http(
     arguments: argparse.Namespace, classifier: model.Classifier, texts: list[str], wanted: Probabilities, is_whole: list[bool]
 ) -> dict[str, Any]:
-    from . import over_http  # noqa: PLC0415  # a bare machine may have no aiohttp
-
+    try:
+        from . import over_http  # noqa: PLC0415  # a bare machine may have no aiohttp
+    except ImportError as exc:
+        return {"missing": str(exc)}
     config = classifier.reference.config
     labels = [config.id2label[number] for number in range(config.num_labels)]
     load = over_http.Load(arguments.server.rstrip("/"), arguments.clients, arguments.texts_per_request, arguments.rounds)

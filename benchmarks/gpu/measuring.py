@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from .batches import Batch, Encode, Ids
+from .conditions import Conditions, Missing
 from .model import Classifier
-from .paths import Conditions, Missing, Path, builders, reference_path
+from .paths import Path, builders, reference_path
 
 # Largest difference of a probability from fp32. Seen on a CPU: 1.3e-3 for RoBERTa-base's shape in fp16, 4e-7 in fp32.
 TOLERANCES = {torch.float16: 5e-3, torch.float32: 1e-4}

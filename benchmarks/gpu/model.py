@@ -200,31 +200,6 @@ class Padded(_Ours):
         return attend
 
 
-class _AttentionNode(torch.autograd.Function):
-    """ONNX Runtime's own operator: no pattern of nodes has to be recognized for it to be used."""
-
-    @staticmethod
-    def forward(_: Any, tokens: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, heads: int) -> Tensor:
-        return torch.empty_like(tokens)  # the graph is recorded, not computed
-
-    @staticmethod
-    def symbolic(graph: Any, tokens: Any, weight: Any, bias: Any, lengths: Any, heads: int) -> Any:  # noqa: PLR0917  # torch calls it so
-        return graph.op("com.microsoft::Attention", tokens, weight, bias, lengths, num_heads_i=heads).setType(tokens.type())
-
-
-class ForOnnx(Padded):
-    """`Padded` to be exported; it cannot be computed with torch."""
-
-    def attention(self, mask: Tensor, lengths: Tensor) -> Attention:
-        """Return ONNX Runtime's attention, which takes the lengths themselves."""
-
-        def attend(qkv: nn.Linear, tokens: Tensor) -> Tensor:
-            mixed: Tensor = _AttentionNode.apply(tokens, qkv.weight.t(), qkv.bias, lengths, self.heads)  # type: ignore[no-untyped-call]
-            return mixed
-
-        return attend
-
-
 class Packed(_Ours):
     """Texts end to end; what lies behind the last one belongs to no text, and no answer depends on it."""
 
