@@ -48,10 +48,10 @@ def main() -> None:
 
 def _measure_all(arguments: argparse.Namespace, conditions: Conditions) -> dict[str, Any]:
     classifiers = [model.load(name, arguments.max_length) for name in arguments.model]
-    if any(one.max_length > conditions.token_budget for one in classifiers):
-        raise ValueError("--token-budget is smaller than a text may be long")
     if arguments.server and [one.weights for one in classifiers] != ["trained"]:
         raise ValueError("--server needs one checkpoint as --model: the one that the server serves, to compare it with")
+    if any(one.max_length > conditions.token_budget for one in classifiers):
+        raise ValueError("--token-budget is smaller than a text may be long")
     texts = comments(arguments.comments)
     described = environment.describe(_PACKAGES)
     described["command"] = " ".join(["python3 -m benchmarks.gpu", *_without_folders(sys.argv[1:])])

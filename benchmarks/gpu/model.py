@@ -71,6 +71,8 @@ def load(name: str, max_length: int) -> Classifier:
     if name in SHAPES:
         return Classifier(name, _random(SHAPES[name]()), "random", None, max_length)
     directory = Path(name)
+    if not (directory / "config.json").is_file():
+        raise FileNotFoundError(f"{name} is no checkpoint, and none of {', '.join(SHAPES)}")
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
     if config.model_type not in {"bert", "roberta"}:
         raise ValueError(f"{directory}: a model of type {config.model_type}; this benchmark knows bert and roberta")

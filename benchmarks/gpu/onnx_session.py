@@ -66,6 +66,7 @@ class OnnxSession:
         self._shapes: dict[tuple[Any, ...], tuple[list[Tensor], Tensor, Any, Any]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
+        """Return a batch's logits (rows, labels)."""
         inputs = list(on_device(batch, self._device))
         shape = tuple(array.shape for array in batch.arrays)
         if shape not in self._shapes:
