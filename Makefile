@@ -58,7 +58,7 @@ vllm: $(if $(filter $(vllm_env)/%,$(EMPATHETIC_VLLM_PYTHON)),$(vllm_ready)) ## s
 
 test: $(server_ready) $(test_ready) $(train_ready) $(triton_ready) $(vllm_ready) ## run every test
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks tests/packaging tests/browser
-	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract
+	$(train_env)/bin/python -m pytest tests/train tests/export tests/contract tests/benchmarks/test_gpu.py
 
 test-fast: $(server_ready) $(test_ready) $(triton_ready) ## run the quick tests of server, engines and benchmarks
 	$(test_env)/bin/python -m pytest tests/server tests/conformance tests/benchmarks -m "not slow"
@@ -72,7 +72,7 @@ lint: $(test_ready) $(train_ready) ## check style, types, import rules, the Dock
 	$(test_env)/bin/ruff check .
 	$(test_env)/bin/ruff format --check .
 	$(test_env)/bin/mypy server/empathetic_server
-	$(train_env)/bin/mypy train/empathetic_train export/empathetic_export benchmarks/empathetic_bench
+	$(train_env)/bin/mypy train/empathetic_train export/empathetic_export benchmarks/empathetic_bench benchmarks/gpu
 	$(test_env)/bin/lint-imports
 	$(test_env)/bin/hadolint Dockerfile
 	$(test_env)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
