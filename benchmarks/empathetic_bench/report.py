@@ -11,29 +11,6 @@ class ReportError(Exception):
     """A document has no place for the table, or a result file is not one."""
 
 
-def classifier_table(content: dict[str, Any]) -> str:
-    """Return the table of `empathetic-bench classifier` with hardware and texts below it."""
-    lines = [
-        "| what | texts/s | of the ceiling | p50 ms | p99 ms |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for case in content["cases"]:
-        summary, ratio = case["summary"], case["ratio_to_ceiling"]
-        share = f"{_median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
-        lines.append(f"| {case['shape']} | {summary['texts_per_s']:.0f} | {share} | {summary['p50_ms']:.1f} | {summary['p99_ms']:.1f} |")
-    hardware, versions, texts = content["hardware"], content["versions"], content["texts"]
-    caption = (
-        f"{hardware['processor']}, {hardware['cores']} cores, {content['threads']} threads; clients on the same cores.",
-        f"{texts['count']} texts ({texts['name']}, {texts['mean_tokens']} tokens on average),",
-        f"{len(content['cases'][0]['rounds'])} rounds in turn: median throughput, ratio to the first row round by round",
-        f"(median, lowest to highest), percentiles per call. ONNX Runtime {versions['onnxruntime']}, torch {versions['torch']},",
-        f"transformers {versions['transformers']}. Command: `{content['command']}`.",
-        "Raw samples: [benchmarks/results/classifier.json](benchmarks/results/classifier.json).",
-    )
-    lines += ["", " ".join(caption)]
-    return "\n".join(lines)
-
-
 def quality_table(content: dict[str, Any]) -> str:
     """Return the table of `empathetic-bench quality`: the served artifact at each rule, and the checkpoint it came from."""
     lines = [
@@ -116,9 +93,3 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise ReportError(f"{path}: {exc}") from exc
     return content
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,59 @@
+"""Renders what `empathetic-bench classifier` has measured: the README's table, and its longer form. Knows no measuring."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from .classifier import ROWS
+from .load_tables import mean_used
+from .samples import Round, summarize
+
+UNMEASURED = "not measured"
+# Open loops have latencies, and no throughput of their own.
+_OPEN = ("http-idle", "http-under-bulk")
+
+
+def classifier_table(content: dict[str, Any]) -> str:
+    """Return a row for every case with hardware and texts below it."""
+    lines = ["| what | texts/s | of the ceiling | p50 ms | p99 ms |", "|---|---:|---:|---:|---:|"]
+    cases = {case["name"]: case for case in content["cases"]}
+    for name, words in ROWS.items():
+        if name in _OPEN:
+            continue
+        if name not in cases:
+            lines.append(f"| {words} |{f' {UNMEASURED} |' * 4}")
+            continue
+        summary, ratio = cases[name]["summary"], cases[name]["ratio_to_ceiling"]
+        share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
+        shape = cases[name]["shape"]
+        lines.append(f"| {shape} | {summary['texts_per_s']:.0f} | {share} | {summary['p50_ms']:.1f} | {summary['p99_ms']:.1f} |")
+    return "\n".join([*lines, "", _caption(content, "benchmarks/results")])
+
+
+def latency_table(content: dict[str, Any]) -> str:
+    """Return every percentile of every case, from the raw samples, with what the server used."""
+    lines = [
+        "| what | p50 ms | p90 | p99 | p99.9 | calls | errors | cores | MiB | queue | compute | padding |",
+        f"|---|{'---:|' * 11}",
+    ]
+    for case in content["cases"]:
+        summary = summarize([Round(**one) for one in case["rounds"]])
+        latencies = [f"{summary[name]:.1f}" for name in ("p50_ms", "p90_ms", "p99_ms", "p999_ms")]
+        used = mean_used(case.get("used", []))
+        lines.append(f"| {' | '.join([case['shape'], *latencies, str(summary['calls']), str(summary['errors']), *used])} |")
+    return "\n".join([*lines, "", _caption(content, "../benchmarks/results")])
+
+
+def _caption(content: dict[str, Any], results: str) -> str:
+    hardware, versions, texts = content["hardware"], content["versions"], content["texts"]
+    return " ".join(
+        (
+            f"{hardware['processor']}, {hardware['cores']} cores, {content['threads']} threads; clients on the same cores.",
+            f"{texts['count']} texts ({texts['name']}, {texts['mean_tokens']} tokens on average),",
+            f"{len(content['cases'][0]['rounds'])} rounds in turn: median throughput, ratio to the first row round by round",
+            f"(median, lowest to highest), percentiles per call. ONNX Runtime {versions['onnxruntime']}, torch {versions['torch']},",
+            f"transformers {versions['transformers']}. Command: `{content['command']}`.",
+            f"Raw samples: [benchmarks/results/classifier.json]({results}/classifier.json).",
+        )
+    )
