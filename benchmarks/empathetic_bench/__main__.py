@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import classifier, classifier_tables, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
+from . import chat, chat_tables, classifier, classifier_tables, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
 from .responder import judging, measuring, sheet, tables
 
 _RESULTS = Path("benchmarks/results")
@@ -42,6 +42,8 @@ def main() -> None:
             print(classifier_tables.classifier_table(content))
         elif arguments.benchmark == "load":
             print(load_tables.load_table(sweep.run(_load_bench(arguments), _tell)))
+        elif arguments.benchmark == "chat":
+            print(chat_tables.chat_table(chat.run(_chat_bench(arguments), _tell)))
         elif arguments.benchmark == "quality":
             content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
             print(report.quality_table(content))
@@ -102,6 +104,23 @@ def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
         rounds=arguments.rounds,
         objective_ms=arguments.objective,
         output=arguments.output or _RESULTS / f"load-{arguments.load}.json",
+    )
+
+
+def _chat_bench(arguments: argparse.Namespace) -> chat.ChatBench:
+    there = {"written": True, "embedded": arguments.responder.is_dir(), "vllm": arguments.engine is not None}
+    named = [name for name in chat.GENERATORS if there[name]] if arguments.generators is None else arguments.generators.split(",")
+    return chat.ChatBench(
+        model=arguments.model,
+        server_python=arguments.server_python,
+        responder=arguments.responder,
+        engine=arguments.engine,
+        generators=tuple(filter(None, named)),
+        ways=tuple(arguments.ways.split(",")),
+        turns=arguments.turns,
+        clients=arguments.clients,
+        rounds=arguments.rounds,
+        output=arguments.output or _RESULTS / "chat.json",
     )
 
 
@@ -203,6 +222,15 @@ def _parser() -> argparse.ArgumentParser:
     heavy.add_argument("--seconds", type=float, default=5, help="how long a level is measured (default: 5)")
     heavy.add_argument("--rounds", type=int, default=3, help="times that every target is started and measured (default: 3)")
     heavy.add_argument("--objective", type=float, default=50, help="p99 in ms within which throughput is useful (default: 50)")
+    talk = commands.add_parser("chat", help="time to the first piece of a reply and between pieces, and what the server adds")
+    talk.add_argument("--engine", help="base URL of vLLM or another OpenAI-compatible engine, which ends in /v1; it is asked alone, too")
+    talk.add_argument(
+        "--generators", help=f'of {", ".join(chat.GENERATORS)}, divided by commas (default: those that are there); "" for the engine alone'
+    )
+    talk.add_argument("--ways", default=",".join(chat.WAYS), help=f"ways in, divided by commas (default: {','.join(chat.WAYS)})")
+    talk.add_argument("--turns", type=int, default=40, help="messages of a round (default: 40)")
+    talk.add_argument("--clients", type=int, default=1, help="conversations at a time (default: 1)")
+    talk.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
     good = commands.add_parser("quality", help="F1 of the committed model")
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
@@ -230,15 +258,15 @@ def _parser() -> argparse.ArgumentParser:
     blind.add_argument("--seed", type=int, default=7, help="of the order in which the two replies are shown (default: 7)")
     blind.add_argument("--force", action="store_true", help="replace a sheet in which something has been judged")
     blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
-    for command in (replies, blind):
+    for command in (talk, replies, blind):
         command.add_argument("--responder", type=Path, default=_RESPONDER, help=f"default: {_RESPONDER}")
-    for command in (speed, heavy, sentences, crisis, stop, many, replies, blind):
+    for command in (speed, heavy, talk, sentences, crisis, stop, many, replies, blind):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
             help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
         )
-    for command in (speed, heavy, good, sentences, crisis, replies, blind):
+    for command in (speed, heavy, talk, good, sentences, crisis, replies, blind):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")

@@ -6,10 +6,9 @@ from statistics import median
 from typing import Any
 
 from .classifier import ROWS
-from .load_tables import mean_used
+from .load_tables import UNMEASURED, mean_used
 from .samples import Round, summarize
 
-UNMEASURED = "not measured"
 # Open loops have latencies, and no throughput of their own.
 _OPEN = ("http-idle", "http-under-bulk")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean, median
 from typing import Any
 
+UNMEASURED = "not measured"
 _PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 # Columns of what the server used: name, heading, how a value is shown.
 _USED = (
@@ -30,7 +31,7 @@ def load_table(content: dict[str, Any]) -> str:
 def _row(case: dict[str, Any]) -> list[str]:
     summary, ratio = case["summary"], case["ratio"]
     level = f"{case['level']} {case['part']}".strip()
-    share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})" if ratio else "not measured"
+    share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})" if ratio else UNMEASURED
     latencies = ["no answer" if summary[name] is None else f"{summary[name]:.1f}" for name in _PERCENTILES]
     row = [case["target"], case["shape"], str(case["texts_per_request"]), level, f"{summary['texts_per_s']:.0f}", share, *latencies]
     return [*row, str(summary["errors"]), *mean_used(case["used"])]
@@ -39,7 +40,7 @@ def _row(case: dict[str, Any]) -> list[str]:
 def mean_used(used: list[dict[str, float]]) -> list[str]:
     """Return the columns of what a server used, as means over rounds."""
     by_name = {name: [one[name] for one in used if name in one] for name, _, _ in _USED}
-    return [shown.format(fmean(by_name[name])) if by_name[name] else "not measured" for name, _, shown in _USED]
+    return [shown.format(fmean(by_name[name])) if by_name[name] else UNMEASURED for name, _, shown in _USED]
 
 
 def _within_objective(content: dict[str, Any]) -> str:
