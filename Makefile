@@ -35,7 +35,7 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 endef
 $(foreach name,server test train triton vllm infinity,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-responder \
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-load bench-chat bench-responder \
   responder-sheet lock clean
 
 help: ## list the targets
@@ -99,8 +99,20 @@ export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT
 export-responder: $(train_ready) ## export the reply generator into models/responder/: RESPONDER=DIR
 	$(train_env)/bin/python -m empathetic_export responder $(RESPONDER)
 
-bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
+bench: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measure the classifier and its peers, and render the tables: DATA=DIR
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
+	$(train_env)/bin/python -m empathetic_bench render
+
+# About an hour; without EMPATHETIC_DATA, on synthetic texts.
+bench-load: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measure every load on server, Triton and infinity-emb: EMPATHETIC_DATA=DIR ARGS="--flags"
+	for load in closed open burst mixed impatient; do $(train_env)/bin/python -m empathetic_bench load $$load \
+	  --targets server,triton,server-triton,infinity --shapes $(if $(EMPATHETIC_DATA),goemotions --data $(EMPATHETIC_DATA),synthetic) $(ARGS); done
+	$(train_env)/bin/python -m empathetic_bench load closed --levels 4 --shapes tokens:8,tokens:16,tokens:32,tokens:64,tokens:128 \
+	  --texts-per-request 1,8,64 --output benchmarks/results/scaling.json $(ARGS)
+	$(train_env)/bin/python -m empathetic_bench render
+
+bench-chat: $(server_ready) $(train_ready) ## measure chats with every generator: ENGINE=http://127.0.0.1:8100/v1 (vLLM) ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_bench chat $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 	$(train_env)/bin/python -m empathetic_bench render
 
 bench-responder: $(server_ready) $(train_ready) ## measure the responder on unseen openings: EMPATHETIC_DATA=DIR, ARGS="--flags"

@@ -7,23 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from . import chat, chat_tables, classifier, classifier_tables, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
+from . import chat, chat_tables, classifier, classifier_tables, documents, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
 from .responder import judging, measuring, sheet, tables
 
-_RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
-_RESPONDER = Path("models/responder/onnx")
 _SHEETS = Path("benchmarks/responder")
-# Document → the tables in it.
-_DOCUMENTS = {
-    Path("README.md"): ("example", "classifier", "quality", "sentences"),
-    Path("docs/model.md"): ("quality", "labels"),
-    Path("docs/chat.md"): ("sockets",),
-    Path("docs/operations.md"): ("stop",),
-    Path("docs/safety.md"): ("safety",),
-    Path("docs/responder-evaluation.md"): ("responder", "responder-sheet"),
-    Path("models/responder/README.md"): ("responder", "responder-sheet"),
-}
 
 
 def main() -> None:
@@ -36,7 +24,7 @@ def main() -> None:
                 data=arguments.data,
                 rounds=arguments.rounds,
                 count=arguments.texts,
-                output=arguments.output or _RESULTS / "classifier.json",
+                output=arguments.output or documents.RESULTS / "classifier.json",
             )
             content = classifier.run(config, _tell)
             print(classifier_tables.classifier_table(content))
@@ -45,19 +33,19 @@ def main() -> None:
         elif arguments.benchmark == "chat":
             print(chat_tables.chat_table(chat.run(_chat_bench(arguments), _tell)))
         elif arguments.benchmark == "quality":
-            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
+            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or documents.RESULTS / "quality.json")
             print(report.quality_table(content))
         elif arguments.benchmark == "examples":
-            content = examples.run(arguments.model, arguments.server_python, arguments.output or _RESULTS / "examples.json")
+            content = examples.run(arguments.model, arguments.server_python, arguments.output or documents.RESULTS / "examples.json")
             print(report.sentence_table(content))
         elif arguments.benchmark == "safety":
-            output = arguments.output or _RESULTS / "safety.json"
+            output = arguments.output or documents.RESULTS / "safety.json"
             print(safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, output)))
         elif arguments.benchmark == "stop":
-            output = arguments.output or _RESULTS / "stop.json"
+            output = arguments.output or documents.RESULTS / "stop.json"
             print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
         elif arguments.benchmark == "sockets":
-            output = arguments.output or _RESULTS / "sockets.json"
+            output = arguments.output or documents.RESULTS / "sockets.json"
             content = sockets.run(
                 arguments.server_python,
                 output,
@@ -73,7 +61,7 @@ def main() -> None:
         elif arguments.benchmark == "responder-sheet":
             print(_sheet(arguments))
         else:
-            render(Path(), check=arguments.check)
+            documents.render(Path(), check=arguments.check)
     except (OSError, RuntimeError, parity.ParityError, loads.Refused, ValueError, judging.SheetError, report.ReportError) as exc:
         sys.exit(f"empathetic-bench: error: {exc}")
 
@@ -103,7 +91,7 @@ def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
         seconds=arguments.seconds,
         rounds=arguments.rounds,
         objective_ms=arguments.objective,
-        output=arguments.output or _RESULTS / f"load-{arguments.load}.json",
+        output=arguments.output or documents.RESULTS / f"load-{arguments.load}.json",
     )
 
 
@@ -120,7 +108,7 @@ def _chat_bench(arguments: argparse.Namespace) -> chat.ChatBench:
         turns=arguments.turns,
         clients=arguments.clients,
         rounds=arguments.rounds,
-        output=arguments.output or _RESULTS / "chat.json",
+        output=arguments.output or documents.RESULTS / "chat.json",
     )
 
 
@@ -133,13 +121,13 @@ def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
         data=arguments.data,
         count=arguments.openings,
         is_test=arguments.test_split,
-        output=arguments.output or _RESULTS / "responder.json",
+        output=arguments.output or documents.RESULTS / "responder.json",
     )
 
 
 def _sheet(arguments: argparse.Namespace) -> str:
     if arguments.unblind:
-        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or _RESULTS / "responder-sheet.json"))
+        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or documents.RESULTS / "responder-sheet.json"))
     return sheet.run(
         arguments.folder,
         model=arguments.responder,
@@ -148,55 +136,6 @@ def _sheet(arguments: argparse.Namespace) -> str:
         seed=arguments.seed,
         force=arguments.force,
     )
-
-
-def render(root: Path, *, check: bool) -> None:
-    """Write the committed results' tables into the documents; with `check`, only see that they are up to date.
-
-    Raises:
-        ReportError: a result or a marker is missing, or a document is out of date.
-    """
-    measured = report.read(root / _RESULTS / "quality.json")
-    shown = report.read(root / _RESULTS / "examples.json")
-    tables = {
-        "example": report.example_block(shown),
-        "sentences": report.sentence_table(shown),
-        "classifier": classifier_tables.classifier_table(report.read(root / _RESULTS / "classifier.json")),
-        "quality": report.quality_table(measured),
-        "labels": report.label_table(measured),
-        "sockets": sockets.summary(report.read(root / _RESULTS / "sockets.json")),
-        "stop": stopping.summary(report.read(root / _RESULTS / "stop.json")),
-        "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
-        **_responder_tables(root),
-    }
-    for name, wanted in _DOCUMENTS.items():
-        path = root / name
-        if name.is_relative_to("models") and not path.exists():
-            continue  # a clone without a responder
-        document = filled = path.read_text(encoding="utf-8")
-        for table in wanted:
-            filled = report.fill(filled, table, tables[table])
-        if check and filled != document:
-            raise report.ReportError(f"{name} is not what the committed results say; run `empathetic-bench render`")
-        if filled != document:
-            path.write_text(filled, encoding="utf-8")
-
-
-def _responder_tables(root: Path) -> dict[str, str]:
-    """Return the responder's tables; what was measured of another model than the one that is there was not measured.
-
-    Raises:
-        ReportError: a result is not one.
-    """
-    manifest = root / _RESPONDER / "manifest.json"
-    digest = report.read(manifest)["files"]["model.onnx"] if manifest.exists() else None
-    measured, judged = root / _RESULTS / "responder.json", root / _RESULTS / "responder-sheet.json"
-    shown = dict.fromkeys(("responder", "responder-sheet"), tables.UNMEASURED)
-    if measured.exists() and (content := report.read(measured))["model"]["sha256"] == digest:
-        shown["responder"] = tables.responder_table(content)
-    if judged.exists() and (content := report.read(judged))["model_sha256"] == digest:
-        shown["responder-sheet"] = tables.sheet_table(content)
-    return shown
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -259,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     blind.add_argument("--force", action="store_true", help="replace a sheet in which something has been judged")
     blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
     for command in (talk, replies, blind):
-        command.add_argument("--responder", type=Path, default=_RESPONDER, help=f"default: {_RESPONDER}")
+        command.add_argument("--responder", type=Path, default=documents.RESPONDER, help=f"default: {documents.RESPONDER}")
     for command in (speed, heavy, talk, sentences, crisis, stop, many, replies, blind):
         command.add_argument(
             "--server-python",

@@ -105,8 +105,8 @@ async def _measure(config: ChatBench, tell: Callable[[str], None]) -> dict[str, 
             for generator, way in itertools.product(config.generators, config.ways):
                 name = f"{generator}, {way}"
                 async with _server(config, generator) as (address, pid):
-                    measured.setdefault(name, []).append(await _served(config, session, address, pid, way, messages))
-                ends = Counter(turn.finish_reason if turn else "refused" for turn in measured[name][-1].turns)
+                    measured.setdefault(name, []).append(await _served(config, session, address, pid, generator, way, messages))
+                ends = Counter(turn.finish_reason if turn else "no reply" for turn in measured[name][-1].turns)
                 tell(f"round {number + 1}/{config.rounds}  {name:<18} {dict(ends)}")
     return measured
 
@@ -137,7 +137,7 @@ async def _alone(config: ChatBench, session: aiohttp.ClientSession, messages: Se
 
 
 async def _served(
-    config: ChatBench, session: aiohttp.ClientSession, address: str, pid: int, way: str, messages: Sequence[str]
+    config: ChatBench, session: aiohttp.ClientSession, address: str, pid: int, generator: str, way: str, messages: Sequence[str]
 ) -> _Measured:
     url = (address.replace("http", "ws", 1) if way == "ws" else address) + WAYS[way]
 
@@ -148,6 +148,8 @@ async def _served(
     before = await _own(session, address)
     usage = Usage([pid], [])
     turns = await _talk(ask, messages, config.clients)
+    if generator != "written":  # else a generator that fails would be measured as the fast one that steps in
+        turns = [turn if turn and turn.finish_reason not in ("fallback", "error") else None for turn in turns]
     used = usage.report(0.0, 0)
     after = await _own(session, address)
     replies = after["count"] - before["count"]

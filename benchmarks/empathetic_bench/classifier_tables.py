@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
 from .classifier import ROWS
-from .load_tables import UNMEASURED, mean_used
+from .load_tables import PERCENTILES, UNMEASURED, mean_used, shown_ms, spread
 from .samples import Round, summarize
 
 # Open loops have latencies, and no throughput of their own.
@@ -24,23 +23,26 @@ def classifier_table(content: dict[str, Any]) -> str:
             lines.append(f"| {words} |{f' {UNMEASURED} |' * 4}")
             continue
         summary, ratio = cases[name]["summary"], cases[name]["ratio_to_ceiling"]
-        share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
-        shape = cases[name]["shape"]
-        lines.append(f"| {shape} | {summary['texts_per_s']:.0f} | {share} | {summary['p50_ms']:.1f} | {summary['p99_ms']:.1f} |")
+        row = [cases[name]["shape"], f"{summary['texts_per_s']:.0f}", spread(ratio), shown_ms(summary["p50_ms"]), shown_ms(summary["p99_ms"])]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, "", _caption(content, "benchmarks/results")])
 
 
 def latency_table(content: dict[str, Any]) -> str:
     """Return every percentile of every case, from the raw samples, with what the server used."""
-    lines = [
-        "| what | p50 ms | p90 | p99 | p99.9 | calls | errors | cores | MiB | queue | compute | padding |",
-        f"|---|{'---:|' * 11}",
-    ]
-    for case in content["cases"]:
-        summary = summarize([Round(**one) for one in case["rounds"]])
-        latencies = [f"{summary[name]:.1f}" for name in ("p50_ms", "p90_ms", "p99_ms", "p999_ms")]
-        used = mean_used(case.get("used", []))
-        lines.append(f"| {' | '.join([case['shape'], *latencies, str(summary['calls']), str(summary['errors']), *used])} |")
+    head = ["what", "texts/s", "of the ceiling", "p50 ms", "p90", "p99", "p99.9", "calls", "errors", "cores", "MiB", "queue", "compute", "padding"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    cases = {case["name"]: case for case in content["cases"]}
+    for name, words in ROWS.items():
+        if name not in cases:
+            lines.append(f"| {words} |{f' {UNMEASURED} |' * (len(head) - 1)}")
+            continue
+        case = cases[name]
+        summary, ratio = summarize([Round(**one) for one in case["rounds"]]), case["ratio_to_ceiling"]
+        row = [case["shape"], *(["open loop"] * 2 if name in _OPEN else [f"{summary['texts_per_s']:.0f}", spread(ratio)])]
+        row += [shown_ms(summary[key]) for key in PERCENTILES]
+        row += [str(summary["calls"]), str(summary["errors"]), *mean_used(case.get("used", []))]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, "", _caption(content, "../benchmarks/results")])
 
 

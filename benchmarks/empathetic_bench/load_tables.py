@@ -6,7 +6,7 @@ from statistics import fmean, median
 from typing import Any
 
 UNMEASURED = "not measured"
-_PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
+PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 # Columns of what the server used: name, heading, how a value is shown.
 _USED = (
     ("cpu_cores", "cores", "{:.2f}"),
@@ -32,9 +32,20 @@ def _row(case: dict[str, Any]) -> list[str]:
     summary, ratio = case["summary"], case["ratio"]
     level = f"{case['level']} {case['part']}".strip()
     share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})" if ratio else UNMEASURED
-    latencies = ["no answer" if summary[name] is None else f"{summary[name]:.1f}" for name in _PERCENTILES]
-    row = [case["target"], case["shape"], str(case["texts_per_request"]), level, f"{summary['texts_per_s']:.0f}", share, *latencies]
+    latencies = ["no answer" if summary[name] is None else f"{summary[name]:.1f}" for name in PERCENTILES]
+    row = [case["target"], case["shape"], str(case["texts_per_request"]), level, f"{summary['texts_per_s']:.0f}", spread(ratio)]
+    row += [shown_ms(summary[name]) for name in PERCENTILES]
     return [*row, str(summary["errors"]), *mean_used(case["used"])]
+
+
+def spread(values: list[float]) -> str:
+    """Return a median with the lowest and the highest."""
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else UNMEASURED
+
+
+def shown_ms(value: float | None) -> str:
+    """Return a latency; None is that of a case in which nothing was answered."""
+    return "no answer" if value is None else f"{value:.1f}"
 
 
 def mean_used(used: list[dict[str, float]]) -> list[str]:

@@ -122,4 +122,6 @@ def _take_chunk(turn: Turn, chunk: dict[str, Any], now_ms: float) -> None:
         if choice["delta"].get("content"):
             turn.piece_ms.append(now_ms)
         if choice.get("finish_reason"):
-            turn.end_ms, turn.finish_reason = now_ms, choice["finish_reason"]
+            ours = chunk.get("empathetic", {})  # this project's server says more than OpenAI's two reasons
+            turn.end_ms, turn.finish_reason = now_ms, ours.get("finish_reason", choice["finish_reason"])
+            turn.classify_ms = ours.get("timings", {}).get("classify_ms")
