@@ -6,12 +6,32 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
-from . import chat, chat_tables, classifier, classifier_tables, documents, examples, launching, load_tables, loads, parity, quality, report, safety, sockets, stopping, sweep
+from . import (
+    chat,
+    chat_tables,
+    classifier,
+    classifier_tables,
+    documents,
+    examples,
+    launching,
+    load_tables,
+    loads,
+    parity,
+    quality,
+    report,
+    safety,
+    sockets,
+    stopping,
+    sweep,
+)
 from .responder import judging, measuring, sheet, tables
 
 _MODEL = Path("model_repository/emotion_classifier")
 _SHEETS = Path("benchmarks/responder")
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main() -> None:
@@ -147,29 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
     speed.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
     speed.add_argument("--texts", type=int, default=2000, help="texts of a round (default: 2000)")
-    heavy = commands.add_parser("load", help="latency and throughput of targets under a load of rising level")
-    heavy.add_argument("load", choices=tuple(sweep.LOADS), help="when requests are sent: see loads.py")
-    heavy.add_argument(
-        "--targets",
-        default="server",
-        help=f"of {', '.join(launching.NAMES)}, or URLs of running ones (see targets.py), divided by commas (default: server)",
-    )
-    heavy.add_argument("--levels", help="clients or requests, divided by commas (default: the load's own)")
-    heavy.add_argument("--shapes", default="synthetic", help="of goemotions, reddit, synthetic and tokens:N (default: synthetic)")
-    heavy.add_argument("--texts-per-request", default="1", help="sizes of requests, divided by commas (default: 1)")
-    heavy.add_argument("--data", type=Path, help="folder with goemotions/ and bench/, for the shapes of these names")
-    heavy.add_argument("--seconds", type=float, default=5, help="how long a level is measured (default: 5)")
-    heavy.add_argument("--rounds", type=int, default=3, help="times that every target is started and measured (default: 3)")
-    heavy.add_argument("--objective", type=float, default=50, help="p99 in ms within which throughput is useful (default: 50)")
-    talk = commands.add_parser("chat", help="time to the first piece of a reply and between pieces, and what the server adds")
-    talk.add_argument("--engine", help="base URL of vLLM or another OpenAI-compatible engine, which ends in /v1; it is asked alone, too")
-    talk.add_argument(
-        "--generators", help=f'of {", ".join(chat.GENERATORS)}, divided by commas (default: those that are there); "" for the engine alone'
-    )
-    talk.add_argument("--ways", default=",".join(chat.WAYS), help=f"ways in, divided by commas (default: {','.join(chat.WAYS)})")
-    talk.add_argument("--turns", type=int, default=40, help="messages of a round (default: 40)")
-    talk.add_argument("--clients", type=int, default=1, help="conversations at a time (default: 1)")
-    talk.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
+    heavy, talk = _load_parser(commands), _chat_parser(commands)
     good = commands.add_parser("quality", help="F1 of the committed model")
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
@@ -211,6 +209,37 @@ def _parser() -> argparse.ArgumentParser:
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")
     tables.add_argument("--check", action="store_true", help="write nothing; fail when a document is out of date")
     return parser
+
+
+def _load_parser(commands: Commands) -> argparse.ArgumentParser:
+    heavy = commands.add_parser("load", help="latency and throughput of targets under a load of rising level")
+    heavy.add_argument("load", choices=tuple(sweep.LOADS), help="when requests are sent: see loads.py")
+    heavy.add_argument(
+        "--targets",
+        default="server",
+        help=f"of {', '.join(launching.NAMES)}, or URLs of running ones (see targets.py), divided by commas (default: server)",
+    )
+    heavy.add_argument("--levels", help="clients or requests, divided by commas (default: the load's own)")
+    heavy.add_argument("--shapes", default="synthetic", help="of goemotions, reddit, synthetic and tokens:N (default: synthetic)")
+    heavy.add_argument("--texts-per-request", default="1", help="sizes of requests, divided by commas (default: 1)")
+    heavy.add_argument("--data", type=Path, help="folder with goemotions/ and bench/, for the shapes of these names")
+    heavy.add_argument("--seconds", type=float, default=5, help="how long a level is measured (default: 5)")
+    heavy.add_argument("--rounds", type=int, default=3, help="times that every target is started and measured (default: 3)")
+    heavy.add_argument("--objective", type=float, default=50, help="p99 in ms within which throughput is useful (default: 50)")
+    return heavy
+
+
+def _chat_parser(commands: Commands) -> argparse.ArgumentParser:
+    talk = commands.add_parser("chat", help="time to the first piece of a reply and between pieces, and what the server adds")
+    talk.add_argument("--engine", help="base URL of vLLM or another OpenAI-compatible engine, which ends in /v1; it is asked alone, too")
+    talk.add_argument(
+        "--generators", help=f'of {", ".join(chat.GENERATORS)}, divided by commas (default: those that are there); "" for the engine alone'
+    )
+    talk.add_argument("--ways", default=",".join(chat.WAYS), help=f"ways in, divided by commas (default: {','.join(chat.WAYS)})")
+    talk.add_argument("--turns", type=int, default=40, help="messages of a round (default: 40)")
+    talk.add_argument("--clients", type=int, default=1, help="conversations at a time (default: 1)")
+    talk.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
+    return talk
 
 
 if __name__ == "__main__":

@@ -105,7 +105,9 @@ async def _measure(config: ChatBench, tell: Callable[[str], None]) -> dict[str, 
             for generator, way in itertools.product(config.generators, config.ways):
                 name = f"{generator}, {way}"
                 async with _server(config, generator) as (address, pid):
-                    measured.setdefault(name, []).append(await _served(config, session, address, pid, generator, way, messages))
+                    measured.setdefault(name, []).append(
+                        await _served(config, session, address, pid, generator=generator, way=way, messages=messages)
+                    )
                 ends = Counter(turn.finish_reason if turn else "no reply" for turn in measured[name][-1].turns)
                 tell(f"round {number + 1}/{config.rounds}  {name:<18} {dict(ends)}")
     return measured
@@ -137,7 +139,7 @@ async def _alone(config: ChatBench, session: aiohttp.ClientSession, messages: Se
 
 
 async def _served(
-    config: ChatBench, session: aiohttp.ClientSession, address: str, pid: int, generator: str, way: str, messages: Sequence[str]
+    config: ChatBench, session: aiohttp.ClientSession, address: str, pid: int, *, generator: str, way: str, messages: Sequence[str]
 ) -> _Measured:
     url = (address.replace("http", "ws", 1) if way == "ws" else address) + WAYS[way]
 

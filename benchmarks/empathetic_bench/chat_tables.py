@@ -23,8 +23,8 @@ def chat_table(content: dict[str, Any]) -> str:
     hardware = content["hardware"]
     caption = (
         f"{hardware['processor']}, {hardware['cores']} cores, clients on the same. {content['turns']} messages a round, "
-        f"{content['clients']} at a time, {content['rounds']} rounds in turn, each with a fresh server. The engine alone is asked exactly what "
-        "the server asks it; beyond it: the difference message by message. Beyond the others: by the server's own metric of the generator. "
+        f"{content['clients']} at a time, {content['rounds']} rounds in turn, each with a fresh server. The engine alone is asked what the "
+        "server asks it; beyond it: the difference message by message. Beyond the others: by the server's own metric of the generator. "
         f"Command: `{content['command']}`. Raw samples: [benchmarks/results/chat.json](../benchmarks/results/chat.json)."
     )
     return "\n".join([*lines, "", caption])

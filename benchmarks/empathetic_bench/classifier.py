@@ -100,7 +100,9 @@ def run(config: BenchConfig, tell: Callable[[str], None]) -> dict[str, Any]:
 async def _measure(
     config: BenchConfig, file: Path, texts: Texts, *, threads: int, best: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    cases = [case for case in _cases(config, file, texts, threads=threads, best=best) if not case.target or config.programs.has(case.target)]
+    cases = [
+        case for case in _cases(config, file, texts, threads=threads, best=best) if not case.target or config.programs.has(case.target)
+    ]
     difference = await _parity(config, {case.target for case in cases if case.target}, texts.texts, threads, tell)
     measured: dict[str, list[_Entry]] = {}
     start_s = []

@@ -23,14 +23,35 @@ def classifier_table(content: dict[str, Any]) -> str:
             lines.append(f"| {words} |{f' {UNMEASURED} |' * 4}")
             continue
         summary, ratio = cases[name]["summary"], cases[name]["ratio_to_ceiling"]
-        row = [cases[name]["shape"], f"{summary['texts_per_s']:.0f}", spread(ratio), shown_ms(summary["p50_ms"]), shown_ms(summary["p99_ms"])]
+        row = [
+            cases[name]["shape"],
+            f"{summary['texts_per_s']:.0f}",
+            spread(ratio),
+            shown_ms(summary["p50_ms"]),
+            shown_ms(summary["p99_ms"]),
+        ]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, "", _caption(content, "benchmarks/results")])
 
 
 def latency_table(content: dict[str, Any]) -> str:
     """Return every percentile of every case, from the raw samples, with what the server used."""
-    head = ["what", "texts/s", "of the ceiling", "p50 ms", "p90", "p99", "p99.9", "calls", "errors", "cores", "MiB", "queue", "compute", "padding"]
+    head = [
+        "what",
+        "texts/s",
+        "of the ceiling",
+        "p50 ms",
+        "p90",
+        "p99",
+        "p99.9",
+        "calls",
+        "errors",
+        "cores",
+        "MiB",
+        "queue",
+        "compute",
+        "padding",
+    ]
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     cases = {case["name"]: case for case in content["cases"]}
     for name, words in ROWS.items():

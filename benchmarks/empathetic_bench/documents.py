@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from . import chat_tables, classifier_tables, load_tables, performance, plots, report, safety, sockets, stopping
 from .responder import tables
@@ -103,5 +102,3 @@ def _responder_tables(root: Path) -> dict[str, str]:
     if judged.exists() and (content := report.read(judged))["model_sha256"] == digest:
         shown["responder-sheet"] = tables.sheet_table(content)
     return shown
-
-

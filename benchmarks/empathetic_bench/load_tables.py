@@ -31,8 +31,6 @@ def load_table(content: dict[str, Any]) -> str:
 def _row(case: dict[str, Any]) -> list[str]:
     summary, ratio = case["summary"], case["ratio"]
     level = f"{case['level']} {case['part']}".strip()
-    share = f"{median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})" if ratio else UNMEASURED
-    latencies = ["no answer" if summary[name] is None else f"{summary[name]:.1f}" for name in PERCENTILES]
     row = [case["target"], case["shape"], str(case["texts_per_request"]), level, f"{summary['texts_per_s']:.0f}", spread(ratio)]
     row += [shown_ms(summary[name]) for name in PERCENTILES]
     return [*row, str(summary["errors"]), *mean_used(case["used"])]

@@ -73,9 +73,7 @@ def _throughput(name: str, reference: str) -> Callable[[Results], list[float] | 
     return read
 
 
-def _latency(
-    name: str, reference: str, share: float, compare: Callable[[float, float], float]
-) -> Callable[[Results], list[float] | None]:
+def _latency(name: str, reference: str, share: float, compare: Callable[[float, float], float]) -> Callable[[Results], list[float] | None]:
     """Return a percentile of one case compared with that of another, round by round."""
 
     def read(results: Results) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""Stands between the server and an OpenAI-compatible engine, and notes what the server asks, so that the engine can be asked the same alone."""
+"""Stands between the server and an OpenAI-compatible engine and notes what is asked, so that the engine can be asked the same alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`empathetic-bench load`: targets under a load of rising level, each started afresh for every round, in turn.
 
-    target (launching.py) x load (loads.py) x shape (texts.py) x texts a request
+target (launching.py) x load (loads.py) x shape (texts.py) x texts a request
 """
 
 from __future__ import annotations
@@ -137,17 +137,17 @@ async def _measure(
                     differences[name] = await parity.check(name, target, model, texts[shape].texts, os.cpu_count() or 1)
                 await loads.closed(target.send, _requests(texts[shape], each)[:_WARMUP_REQUESTS], clients=4)
                 for level in config.levels or LOADS[config.load][1]:
-                    parts = await _level(config, running, target, texts[shape], each, level)
+                    parts = await _level(config, running, target, texts[shape], each=each, level=level)
                     for part, entry in parts.items():
                         measured.setdefault(_Key(name, shape, each, level, part), {})[number] = entry
                         row = f"{name}  {shape}  {each} a request  {level} {LOADS[config.load][0]}  {part}"
-                        tell(f"round {number + 1}/{config.rounds}  {row}  {entry[0].texts_per_s:.1f} texts/s, {entry[0].errors} errors")
+                        tell(f"round {number + 1}/{config.rounds}  {row}  {entry[0].texts_per_s:.1f} texts/s  {entry[0].errors} errors")
                     if config.load == "open" and parts[""][0].texts_per_s < _SATURATED * level * each:
                         break
     return measured, differences
 
 
-async def _level(config: LoadBench, running: Running, target: Target, texts: Texts, each: int, level: int) -> dict[str, _Entry]:
+async def _level(config: LoadBench, running: Running, target: Target, texts: Texts, *, each: int, level: int) -> dict[str, _Entry]:
     """Measure one level, and return its parts; all loads but the mixed have one, without a name."""
     requests, seconds = itertools.cycle(_requests(texts, each)), config.seconds
     if config.load == "mixed":

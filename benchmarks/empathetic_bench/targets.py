@@ -1,9 +1,9 @@
 """Classifiers at an address: how each is asked. What is behind a URL is told by its path; starts nothing, times nothing.
 
-    http://HOST:PORT/v1/emotions        this project's server
-    http://HOST:PORT/v2/models/NAME     any server of the V2 inference protocol whose model takes tokens, as Triton's HTTP port
-    grpc://HOST:PORT/NAME               the same over gRPC
-    http://HOST:PORT/classify           infinity-emb
+http://HOST:PORT/v1/emotions        this project's server
+http://HOST:PORT/v2/models/NAME     any server of the V2 inference protocol whose model takes tokens, as Triton's HTTP port
+grpc://HOST:PORT/NAME               the same over gRPC
+http://HOST:PORT/classify           infinity-emb
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -61,7 +61,7 @@ async def connected(url: str, model: Path) -> AsyncIterator[Target]:
         async with InferenceServerClient(parts.netloc) as client:
             yield _V2Grpc(client, parts.path.strip("/"), model)
         return
-    kinds = {"/v1/emotions": _Emotions, "/classify": _Infinity}
+    kinds: dict[str, Callable[[aiohttp.ClientSession, str], Target]] = {"/v1/emotions": _Emotions, "/classify": _Infinity}
     # A connection for each request on its way: how many there are is the load's business.
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT) as session:
         if parts.path in kinds:
@@ -99,7 +99,7 @@ class _Infinity:
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self._url = session, url
 
-    async def send(self, texts: list[str], priority: Priority | None = None) -> None:  # noqa: ARG002  # it knows none
+    async def send(self, texts: list[str], priority: Priority | None = None) -> None:
         await _post(self._session, self._url, {"input": texts})
 
     async def scores(self, texts: list[str]) -> NDArray[Any]:
