@@ -152,7 +152,7 @@ async def _served(
     turns = await _talk(ask, messages, config.clients)
     if generator != "written":  # else a generator that fails would be measured as the fast one that steps in
         turns = [turn if turn and turn.finish_reason not in ("fallback", "error") else None for turn in turns]
-    used = usage.report(0.0, 0)
+    used = usage.report()
     after = await _own(session, address)
     replies = after["count"] - before["count"]
     return _Measured(turns, 1000 * (after["sum"] - before["sum"]) / replies if replies else None, used)

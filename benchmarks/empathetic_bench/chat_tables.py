@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from .load_tables import UNMEASURED
+from .load_tables import UNKNOWN
 
 
 def chat_table(content: dict[str, Any]) -> str:
@@ -31,9 +31,9 @@ def chat_table(content: dict[str, Any]) -> str:
 
 
 def _ms(value: float | None) -> str:
-    return UNMEASURED if value is None else f"{value:.1f}"
+    return UNKNOWN if value is None else f"{value:.1f}"
 
 
 def _spread(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
-    return f"{median(known):.1f} ({min(known):.1f} to {max(known):.1f})" if known else UNMEASURED
+    return f"{median(known):.1f} ({min(known):.1f} to {max(known):.1f})" if known else UNKNOWN

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .classifier import ROWS
-from .load_tables import PERCENTILES, UNMEASURED, mean_used, shown_ms, spread
+from .classifier_cases import OPEN, ROWS
+from .load_tables import PERCENTILES, UNKNOWN, UNMEASURED, USED, mean_used, shown_ms, spread
 from .samples import Round, summarize
-
-# Open loops have latencies, and no throughput of their own.
-_OPEN = ("http-idle", "http-under-bulk")
 
 
 def classifier_table(content: dict[str, Any]) -> str:
@@ -17,10 +14,10 @@ def classifier_table(content: dict[str, Any]) -> str:
     lines = ["| what | texts/s | of the ceiling | p50 ms | p99 ms |", "|---|---:|---:|---:|---:|"]
     cases = {case["name"]: case for case in content["cases"]}
     for name, words in ROWS.items():
-        if name in _OPEN:
+        if name in OPEN:
             continue
         if name not in cases:
-            lines.append(f"| {words} |{f' {UNMEASURED} |' * 4}")
+            lines.append(f"| {words} | {UNMEASURED} | | | |")
             continue
         summary, ratio = cases[name]["summary"], cases[name]["ratio_to_ceiling"]
         row = [
@@ -36,31 +33,16 @@ def classifier_table(content: dict[str, Any]) -> str:
 
 def latency_table(content: dict[str, Any]) -> str:
     """Return every percentile of every case, from the raw samples, with what the server used."""
-    head = [
-        "what",
-        "texts/s",
-        "of the ceiling",
-        "p50 ms",
-        "p90",
-        "p99",
-        "p99.9",
-        "calls",
-        "errors",
-        "cores",
-        "MiB",
-        "queue",
-        "compute",
-        "padding",
-    ]
+    head = ["what", "texts/s", "of the ceiling", "p50 ms", "p90", "p99", "p99.9", "calls", "errors", *USED]
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     cases = {case["name"]: case for case in content["cases"]}
     for name, words in ROWS.items():
         if name not in cases:
-            lines.append(f"| {words} |{f' {UNMEASURED} |' * (len(head) - 1)}")
+            lines.append(f"| {words} | {UNMEASURED} |{' |' * (len(head) - 2)}")
             continue
         case = cases[name]
         summary, ratio = summarize([Round(**one) for one in case["rounds"]]), case["ratio_to_ceiling"]
-        row = [case["shape"], *(["open loop"] * 2 if name in _OPEN else [f"{summary['texts_per_s']:.0f}", spread(ratio)])]
+        row = [case["shape"], *([UNKNOWN] * 2 if name in OPEN else [f"{summary['texts_per_s']:.0f}", spread(ratio)])]
         row += [shown_ms(summary[key]) for key in PERCENTILES]
         row += [str(summary["calls"]), str(summary["errors"]), *mean_used(case.get("used", []))]
         lines.append(f"| {' | '.join(row)} |")

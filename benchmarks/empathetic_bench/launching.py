@@ -30,9 +30,14 @@ class Programs:
     infinity: str = ""
 
     def has(self, name: str) -> bool:
-        """Whether a target can be started here; a URL names one that runs already."""
-        needed = {"triton": self.triton, "server-triton": self.triton, "infinity": self.infinity}.get(name, self.server)
-        return Path(needed).is_file()
+        """Whether one of `NAMES` can be started here."""
+        match name:
+            case "infinity":  # its environment is empty where the Python is too new for it
+                return Path(self.infinity).with_name("infinity_emb").is_file()
+            case "triton" | "server-triton":
+                return Path(self.triton).is_file()
+            case _:
+                return Path(self.server).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ def started(name: str, programs: Programs) -> Iterator[Running]:
     Raises:
         RuntimeError: it does not start.
     """
+    if name in NAMES and not programs.has(name):
+        raise RuntimeError(f"{name} cannot be started: its environment, which `make` creates, is not there")
     match name:
         case "server":
             with _server(programs) as running:
@@ -96,16 +103,19 @@ def _infinity(programs: Programs) -> Iterator[Running]:
     script = Path(__file__).with_name("infinity_server.py")
     with tempfile.TemporaryDirectory() as folder:
         command = [programs.infinity, str(script), "--port", str(port), "--folder", folder]
-        command += ["--tokenizer", str(programs.model / "tokenizer.json")]
-        with _process(command, f"http://127.0.0.1:{port}/health") as pid:
+        command += ["--tokenizer", str((programs.model / "tokenizer.json").resolve())]
+        with _process(command, f"http://127.0.0.1:{port}/health", folder) as pid:
             yield Running(f"http://127.0.0.1:{port}/classify", (pid,))
 
 
 @contextmanager
-def _process(command: list[str], ready: str) -> Iterator[int]:
-    """Run a command until the block ends, which begins when the URL `ready` answers."""
+def _process(command: list[str], ready: str, folder: str | None = None) -> Iterator[int]:
+    """Run a command, in a folder, until the block ends, which begins when the URL `ready` answers."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:  # noqa: S603  # the user's own interpreters
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder) as process,  # noqa: S603  # the user's own interpreters
+    ):
         try:
             try:
                 until_answered(ready, process)

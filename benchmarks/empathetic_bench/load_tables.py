@@ -5,23 +5,24 @@ from __future__ import annotations
 from statistics import fmean, median
 from typing import Any
 
-UNMEASURED = "not measured"
+UNMEASURED = "not measured yet"
+# What cannot be told of a row.
+UNKNOWN = "-"
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
-# Columns of what the server used: name, heading, how a value is shown.
-_USED = (
-    ("cpu_cores", "cores", "{:.2f}"),
-    ("memory_mib", "MiB", "{:.0f}"),
-    ("queue_share", "queue", "{:.0%}"),
-    ("compute_share", "compute", "{:.0%}"),
-    ("padding_share", "padding", "{:.0%}"),
-)
+# Columns of what the server used: heading → name, how a value is shown.
+USED = {
+    "cores": ("cpu_cores", "{:.2f}"),
+    "MiB": ("memory_mib", "{:.0f}"),
+    "queue": ("queue_share", "{:.0%}"),
+    "compute": ("compute_share", "{:.0%}"),
+    "padding": ("padding_share", "{:.0%}"),
+}
 
 
 def load_table(content: dict[str, Any]) -> str:
     """Return the rows of a load, the throughput within the objective, and a caption."""
     first = content["cases"][0]["target"]
-    head = ["target", "texts", "a request", content["level"], "texts/s", f"of {first}", "p50 ms", "p90", "p99", "p99.9", "errors"]
-    head += [heading for _, heading, _ in _USED]
+    head = ["target", "texts", "a request", content["level"], "texts/s", f"of {first}", "p50 ms", "p90", "p99", "p99.9", "errors", *USED]
     lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 2)}"]
     lines += [f"| {' | '.join(_row(case))} |" for case in content["cases"]]
     lines += ["", _within_objective(content), "", _caption(content)]
@@ -38,7 +39,7 @@ def _row(case: dict[str, Any]) -> list[str]:
 
 def spread(values: list[float]) -> str:
     """Return a median with the lowest and the highest."""
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else UNMEASURED
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else UNKNOWN
 
 
 def shown_ms(value: float | None) -> str:
@@ -48,8 +49,8 @@ def shown_ms(value: float | None) -> str:
 
 def mean_used(used: list[dict[str, float]]) -> list[str]:
     """Return the columns of what a server used, as means over rounds."""
-    by_name = {name: [one[name] for one in used if name in one] for name, _, _ in _USED}
-    return [shown.format(fmean(by_name[name])) if by_name[name] else UNMEASURED for name, _, shown in _USED]
+    by_name = {name: [one[name] for one in used if name in one] for name, _ in USED.values()}
+    return [shown.format(fmean(by_name[name])) if by_name[name] else UNKNOWN for name, shown in USED.values()]
 
 
 def _within_objective(content: dict[str, Any]) -> str:
@@ -73,6 +74,6 @@ def _caption(content: dict[str, Any]) -> str:
         f"{hardware['processor']}, {hardware['cores']} cores, clients on the same cores. Load: {content['load']}, {content['seconds']:g} s "
         f"a level; {rounds} rounds in turn, every target fresh in each; the ratio is taken round by round (median, lowest to highest). "
         "Cores and MiB are the server's processes'; queue is the share of the answers' time spent waiting, compute the share of the "
-        f"time in which the model runs, padding the share of the tokens. ONNX Runtime {versions['onnxruntime']}. "
-        f"Command: `{content['command']}`."
+        f"time in which the model runs, padding the share of the tokens; {UNKNOWN} is what a target does not tell. "
+        f"ONNX Runtime {versions['onnxruntime']}. Command: `{content['command']}`."
     )

@@ -20,7 +20,7 @@ from .offline import tokenizer_of
 from .samples import Round, ratios, summarize
 from .targets import Target, connected
 from .texts import Texts, shaped
-from .usage import Usage
+from .usage import Entry, Usage
 
 # What a level is, and the levels that are tried when none are named.
 LOADS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -34,10 +34,8 @@ LOADS: dict[str, tuple[str, tuple[int, ...]]] = {
 _BULK_TEXTS = 64
 _WARMUP_REQUESTS = 16
 _TEXTS = 10_000
-# An open loop is saturated when it is answered at less than this share of its rate.
+# An open loop is saturated when less than this share of what arrives in its time is answered by its end.
 _SATURATED = 0.9
-# A round of a row, and what the target has used meanwhile.
-_Entry = tuple[Round, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +123,9 @@ def run(config: LoadBench, tell: Callable[[str], None]) -> dict[str, Any]:
 
 async def _measure(
     config: LoadBench, texts: dict[str, Texts], tell: Callable[[str], None]
-) -> tuple[dict[_Key, dict[int, _Entry]], dict[str, float | None]]:
-    """Return every row's rounds by their number with what was used meanwhile, and each target's largest difference from the offline model."""
-    measured: dict[_Key, dict[int, _Entry]] = {}
+) -> tuple[dict[_Key, dict[int, Entry]], dict[str, float | None]]:
+    """Return every row's rounds by their number, and each target's largest difference from the offline model."""
+    measured: dict[_Key, dict[int, Entry]] = {}
     differences: dict[str, float | None] = {}
     model = config.programs.model
     for number, shape, each, name in itertools.product(range(config.rounds), config.shapes, config.texts_per_request, config.targets):
@@ -142,12 +140,12 @@ async def _measure(
                         measured.setdefault(_Key(name, shape, each, level, part), {})[number] = entry
                         row = f"{name}  {shape}  {each} a request  {level} {LOADS[config.load][0]}  {part}"
                         tell(f"round {number + 1}/{config.rounds}  {row}  {entry[0].texts_per_s:.1f} texts/s  {entry[0].errors} errors")
-                    if config.load == "open" and parts[""][0].texts_per_s < _SATURATED * level * each:
+                    if config.load == "open" and _is_saturated(parts[""][0], config.seconds, each):
                         break
     return measured, differences
 
 
-async def _level(config: LoadBench, running: Running, target: Target, texts: Texts, *, each: int, level: int) -> dict[str, _Entry]:
+async def _level(config: LoadBench, running: Running, target: Target, texts: Texts, *, each: int, level: int) -> dict[str, Entry]:
     """Measure one level, and return its parts; all loads but the mixed have one, without a name."""
     requests, seconds = itertools.cycle(_requests(texts, each)), config.seconds
     if config.load == "mixed":
@@ -165,7 +163,13 @@ async def _level(config: LoadBench, running: Running, target: Target, texts: Tex
             one = await loads.burst(target.send, requests, size=level, seconds=seconds)
         case _:
             one = await loads.impatient(target.send, requests, clients=level, seconds=seconds)
-    return {"": (one, usage.report(sum(one.latencies_ms) / 1000, one.texts))}
+    return {"": (one, usage.report(one))}
+
+
+def _is_saturated(one: Round, seconds: float, each: int) -> bool:
+    """Whether a target has fallen behind an open loop of some seconds: by what did arrive, which at random is not just the rate."""
+    arrived = len(one.latencies_ms) + one.errors
+    return one.texts_per_s < _SATURATED * arrived * each / seconds
 
 
 def _requests(texts: Texts, each: int) -> list[list[str]]:

@@ -74,13 +74,22 @@ async def say(session: aiohttp.ClientSession, url: str, message: str, *, body: B
 async def _over_websocket(session: aiohttp.ClientSession, url: str, message: str) -> Turn:
     async with session.ws_connect(url, timeout=aiohttp.ClientWSTimeout(ws_receive=_TIMEOUT.total)) as socket:
         await socket.send_json({"type": "hello", "temporary": True})
-        if (ready := await socket.receive_json())["type"] != "ready":
-            raise Refused(f"{url}: {ready}")
+        await _next_frame(socket)  # `ready`
         turn, started = Turn(), time.perf_counter()
         await socket.send_json({"type": "message", "text": message, "client_id": "c"})
         while not turn.finish_reason:
-            _take_frame(turn, await socket.receive_json(), 1000 * (time.perf_counter() - started))
+            _take_frame(turn, await _next_frame(socket), 1000 * (time.perf_counter() - started))
         return turn
+
+
+async def _next_frame(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    message = await socket.receive()
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise Refused(f"the socket was closed: {socket.close_code}")
+    frame: dict[str, Any] = json.loads(message.data)
+    if "error" in frame:
+        raise Refused(f"{frame['error']}")
+    return frame
 
 
 async def _over_http(session: aiohttp.ClientSession, url: str, body: Body) -> Turn:
@@ -89,11 +98,10 @@ async def _over_http(session: aiohttp.ClientSession, url: str, body: Body) -> Tu
         if response.status != 200:
             raise Refused(f"{url}: {response.status}")
         async for event in _events(response):
-            now_ms = 1000 * (time.perf_counter() - started)
-            if "choices" in event:
-                _take_chunk(turn, event, now_ms)
-            else:
-                _take_frame(turn, event, now_ms)
+            if "error" in event:
+                raise Refused(f"{url}: {event['error']}")
+            take = _take_chunk if "choices" in event else _take_frame
+            take(turn, event, 1000 * (time.perf_counter() - started))
     if not turn.finish_reason:
         raise Refused(f"{url}: the reply has no end")
     return turn
@@ -113,8 +121,6 @@ def _take_frame(turn: Turn, frame: dict[str, Any], now_ms: float) -> None:
         case "done":
             turn.end_ms, turn.finish_reason = now_ms, frame["finish_reason"]
             turn.classify_ms = frame["timings"]["classify_ms"]
-        case "error":
-            raise Refused(frame["error"]["code"])
 
 
 def _take_chunk(turn: Turn, chunk: dict[str, Any], now_ms: float) -> None:

@@ -9,8 +9,11 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from .samples import Round
+
+# A round, and what was used meanwhile.
+Entry = tuple[Round, dict[str, float]]
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 _METRICS_SECONDS = 10
 
@@ -30,12 +33,11 @@ class Usage:
         self._before = _read(metrics)
         self._started = time.perf_counter()
 
-    def report(self, latency_s: float, texts: int) -> dict[str, float]:
+    def report(self, one: Round | None = None) -> dict[str, float]:
         """Return what was used meanwhile; what cannot be known is left out.
 
         Args:
-            latency_s: seconds that all requests took together, of which the share in the queue is taken.
-            texts: how many texts were answered.
+            one: the round that was measured, of whose latencies the share in the queue is taken; None where nothing was classified.
         """
         seconds = time.perf_counter() - self._started
         used: dict[str, float] = {}
@@ -44,23 +46,18 @@ class Usage:
             used["memory_mib"] = _memory_mib(self._pids)
         after = _read(self._urls)
         change = {name: value - self._before.get(name, 0.0) for name, value in after.items()}
-        queue_s, compute_s = _seconds(change, "queue"), _seconds(change, "compute")
-        if queue_s is not None and latency_s:
-            used["queue_share"] = queue_s / latency_s
-        if compute_s is not None:
-            used["compute_share"] = compute_s / seconds
-        if batches := change.get("empathetic_batch_padding_ratio_count"):
-            used["padding_share"] = change["empathetic_batch_padding_ratio_sum"] / batches
-            used["texts_per_batch"] = texts / batches
+        if tritons_us := change.get("nv_inference_request_duration_us"):
+            # A client's request may be several of Triton's, so that the share is of its own time.
+            used["queue_share"] = change["nv_inference_queue_duration_us"] / tritons_us
+        elif one and one.latencies_ms and (waited_s := change.get('empathetic_stage_seconds_sum stage="queue"')) is not None:
+            used["queue_share"] = 1000 * waited_s / sum(one.latencies_ms)
+            used["compute_share"] = change['empathetic_stage_seconds_sum stage="compute"'] / seconds
+            if batches := change["empathetic_batch_padding_ratio_count"]:
+                used["padding_share"] = change["empathetic_batch_padding_ratio_sum"] / batches
+                used["texts_per_batch"] = one.texts / batches
         if dropped := change.get("empathetic_dropped_texts_total"):
             used["dropped_texts"] = dropped
         return {name: round(value, 4) for name, value in used.items()}
-
-
-def _seconds(change: dict[str, float], stage: Literal["queue", "compute"]) -> float | None:
-    """Return what a stage took; Triton has its own queue, and counts in microseconds."""
-    tritons = change.get({"queue": "nv_inference_queue_duration_us", "compute": "nv_inference_compute_infer_duration_us"}[stage])
-    return change.get(f'empathetic_stage_seconds_sum stage="{stage}"') if tritons is None else tritons / 1e6
 
 
 def _read(urls: Sequence[str]) -> dict[str, float]:
