@@ -35,7 +35,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main() -> None:
-    """Run a benchmark in the root of a clone. Exits with 2 when something it needs is missing."""
+    """Run a benchmark in the root of a clone. Exits with 1 when something it needs is missing."""
     arguments = _parser().parse_args()
     try:
         if arguments.benchmark == "classifier":

@@ -56,7 +56,7 @@ def run(config: BenchConfig, tell: Callable[[str], None]) -> dict[str, Any]:
         cases = all_cases(programs, texts, folder, threads=threads, batch_size=best)
         here = [case for case in cases if not case.target or programs.has(case.target)]
         # One event loop for all: gRPC serves the loops of a process together, and trips over one that was closed.
-        difference, measured, start_s = asyncio.run(_measure(config, here, texts.texts, threads, tell))
+        difference, measured, start_s = asyncio.run(_measure(config, here, texts.texts, tell))
     rounds = {name: [one for one, _ in entries] for name, entries in measured.items()}
     content = {
         "benchmark": "classifier",
@@ -88,10 +88,10 @@ def run(config: BenchConfig, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 async def _measure(
-    config: BenchConfig, cases: list[Case], texts: list[str], threads: int, tell: Callable[[str], None]
+    config: BenchConfig, cases: list[Case], texts: list[str], tell: Callable[[str], None]
 ) -> tuple[float, dict[str, list[Entry]], list[float]]:
     """Return the largest difference from the offline model, every row's rounds, and the seconds of every start."""
-    difference = await _parity(config.programs, {case.target for case in cases if case.target}, texts, threads, tell)
+    difference = await _parity(config.programs, {case.target for case in cases if case.target}, texts, tell)
     measured: dict[str, list[Entry]] = {}
     start_s = []
     for number in range(config.rounds):
@@ -115,13 +115,13 @@ def _mean_tokens(model: Path, texts: Texts) -> float:
     return round(float(np.mean([len(encoding) for encoding in tokenizer.encode_batch_fast(texts.texts)])), 2)
 
 
-async def _parity(programs: Programs, names: set[str], texts: list[str], threads: int, tell: Callable[[str], None]) -> float:
+async def _parity(programs: Programs, names: set[str], texts: list[str], tell: Callable[[str], None]) -> float:
     """Return the largest difference of a probability from the offline one, over all targets."""
-    differences = []
+    expected, differences = parity.alone(programs.model, texts), []
     for name in sorted(names):
         with started(name, programs) as running:
             async with connected(running.url, programs.model) as target:
-                found = await parity.check(name, target, programs.model, texts, threads)
+                found = await parity.check(name, target, texts, expected)
         tell(f"parity of {name}: " + ("random weights, only the shape is compared" if found is None else f"largest difference {found:.1e}"))
         differences += [] if found is None else [found]
     return max(differences)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .offline import onnx_target
 from .targets import Target
@@ -17,8 +19,14 @@ class ParityError(Exception):
     """A target's scores are not the offline ones; nothing was measured."""
 
 
-async def check(name: str, target: Target, model: Path, texts: list[str], threads: int) -> float | None:
-    """Return the largest difference between a target's probabilities, all in one request, and each text alone offline.
+def alone(model: Path, texts: list[str]) -> NDArray[Any]:
+    """Return the offline probabilities of the first texts, each by itself, on one thread."""
+    offline = onnx_target(model, threads=1)
+    return np.concatenate([offline([text]) for text in texts[:TEXTS]])
+
+
+async def check(name: str, target: Target, texts: list[str], expected: NDArray[Any]) -> float | None:
+    """Return the largest difference between a target's probabilities, all in one request, and what `alone` has given.
 
     infinity-emb has random weights: of it only the shape is asked, and the answer is None.
 
@@ -26,15 +34,12 @@ async def check(name: str, target: Target, model: Path, texts: list[str], thread
         ParityError: they differ.
         Refused: the target does not answer.
     """
-    offline = onnx_target(model, threads)
-    asked = texts[:TEXTS]
-    alone = np.concatenate([offline([text]) for text in asked])
-    found = await target.scores(asked)
-    if found.shape != alone.shape:
-        raise ParityError(f"{name} answers {found.shape} scores, not {alone.shape}")
+    found = await target.scores(texts[: len(expected)])
+    if found.shape != expected.shape:
+        raise ParityError(f"{name} answers {found.shape} scores, not {expected.shape}")
     if name == "infinity":
         return None
-    difference = float(np.abs(found - alone).max())
+    difference = float(np.abs(found - expected).max())
     if difference > TOLERANCE:
         raise ParityError(f"the probabilities of {name} differ from the offline ones by {difference:.2e}, more than {TOLERANCE}")
     return difference

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -127,12 +126,13 @@ async def _measure(
     """Return every row's rounds by their number, and each target's largest difference from the offline model."""
     measured: dict[_Key, dict[int, Entry]] = {}
     differences: dict[str, float | None] = {}
-    model = config.programs.model
+    checked = texts[config.shapes[0]].texts
+    expected = parity.alone(config.programs.model, checked)
     for number, shape, each, name in itertools.product(range(config.rounds), config.shapes, config.texts_per_request, config.targets):
         with started(name, config.programs) as running:
-            async with connected(running.url, model) as target:
+            async with connected(running.url, config.programs.model) as target:
                 if name not in differences:
-                    differences[name] = await parity.check(name, target, model, texts[shape].texts, os.cpu_count() or 1)
+                    differences[name] = await parity.check(name, target, checked, expected)
                 await loads.closed(target.send, _requests(texts[shape], each)[:_WARMUP_REQUESTS], clients=4)
                 for level in config.levels or LOADS[config.load][1]:
                     parts = await _level(config, running, target, texts[shape], each=each, level=level)

@@ -75,7 +75,9 @@ def test_a_load_has_a_row_for_each_level_and_the_throughput_within_the_objective
     assert lines[2] == "| server | synthetic | 1 | 25 | 25 | 1.00 (1.00 to 1.00) | 5.0 | 9.0 | 9.9 | 10.0 | 0 | 1.50 | 200 | 25% | - | - |"
     assert len([line for line in lines if line.startswith("| triton")]) == 2
     within = next(line for line in lines if line.startswith("Most texts/s"))
-    assert within.endswith("within 50 ms and no error: server, synthetic, 1 a request: 50; triton, synthetic, 1 a request: none of these levels.")
+    assert within.endswith(
+        "within 50 ms and no error: server, synthetic, 1 a request: 50; triton, synthetic, 1 a request: none of these levels."
+    )
 
 
 def test_a_level_in_which_nothing_was_answered_says_so() -> None:
