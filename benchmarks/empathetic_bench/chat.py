@@ -1,6 +1,6 @@
 """`empathetic-bench chat`: first words, the pace of the others, and what the server adds to a generator's own time.
 
-Each generator is talked with over each way in, against a fresh server in every round, in turn. vLLM, or whatever OpenAI-compatible engine
+Each generator is talked with over each way in, in turn, behind a fresh server in every round. vLLM, or whatever OpenAI-compatible engine
 is named, is also asked alone, for exactly what the server had asked it for.
 """
 
@@ -102,14 +102,13 @@ async def _measure(config: ChatBench, tell: Callable[[str], None]) -> dict[str, 
         for number in range(config.rounds):
             if config.engine:
                 measured.setdefault(ENGINE, []).append(await _alone(config, session, messages, bodies))
-            for generator, way in itertools.product(config.generators, config.ways):
-                name = f"{generator}, {way}"
+            for generator in config.generators:
                 async with _server(config, generator) as (address, pid):
-                    measured.setdefault(name, []).append(
-                        await _served(config, session, address, pid, generator=generator, way=way, messages=messages)
-                    )
-                ends = Counter(turn.finish_reason if turn else "no reply" for turn in measured[name][-1].turns)
-                tell(f"round {number + 1}/{config.rounds}  {name:<18} {dict(ends)}")
+                    for way in config.ways:
+                        one = await _served(config, session, address, pid, generator=generator, way=way, messages=messages)
+                        measured.setdefault(f"{generator}, {way}", []).append(one)
+                        ends = Counter(turn.finish_reason if turn else "no reply" for turn in one.turns)
+                        tell(f"round {number + 1}/{config.rounds}  {generator}, {way}  {dict(ends)}")
     return measured
 
 
@@ -218,8 +217,9 @@ def _overhead(one: _Measured, alone: _Measured | None) -> float | None:
     Beside the engine alone, it is the median of the differences message by message; otherwise the mean beyond the server's own metric.
     """
     if alone:
-        pairs = [(turn, other) for turn, other in zip(one.turns, alone.turns, strict=True) if turn and other]
-        return median([turn.first_ms - other.first_ms for turn, other in pairs if turn.first_ms is not None and other.first_ms is not None])
+        pairs = [(turn.first_ms, other.first_ms) for turn, other in zip(one.turns, alone.turns, strict=True) if turn and other]
+        beyond = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+        return median(beyond) if beyond else None
     first = [turn.first_ms for turn in one.turns if turn and turn.first_ms is not None]
     return None if one.own_first_ms is None or not first else fmean(first) - one.own_first_ms
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 
@@ -94,5 +95,6 @@ def synthetic(tokenizer: Tokenizer, count: int, seed: int = 0) -> Texts:
     return Texts(f"synthetic words, seed {seed}", [" ".join(generator.choice(words, size=length)) for length in lengths])
 
 
-def _words(tokenizer: Tokenizer) -> list[str]:
-    return sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 1)
+def _words(tokenizer: Tokenizer) -> NDArray[np.str_]:
+    # As an array: drawing from a list would convert all of it for every text.
+    return np.array(sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 1))
