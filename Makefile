@@ -103,7 +103,7 @@ bench: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measu
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
 	$(train_env)/bin/python -m empathetic_bench render
 
-# About an hour; without EMPATHETIC_DATA, on synthetic texts.
+# The long set; without EMPATHETIC_DATA, on synthetic texts.
 bench-load: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measure every load on server, Triton and infinity-emb: EMPATHETIC_DATA=DIR ARGS="--flags"
 	for load in closed open burst mixed impatient; do $(train_env)/bin/python -m empathetic_bench load $$load \
 	  --targets server,triton,server-triton,infinity --shapes $(if $(EMPATHETIC_DATA),goemotions --data $(EMPATHETIC_DATA),synthetic) $(ARGS); done

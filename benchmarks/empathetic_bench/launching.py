@@ -33,7 +33,7 @@ class Programs:
         """Whether one of `NAMES` can be started here."""
         match name:
             case "infinity":  # its environment is empty where the Python is too new for it
-                return Path(self.infinity).with_name("infinity_emb").is_file()
+                return (Path(self.infinity).parent / "infinity_emb").is_file()
             case "triton" | "server-triton":
                 return Path(self.triton).is_file()
             case _:
