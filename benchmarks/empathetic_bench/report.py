@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+_NUMBERS = re.compile(r"\[\n([-+0-9.e,\s]+)\]")
 
 
 class ReportError(Exception):
     """A document has no place for the table, or a result file is not one."""
-
-
-def classifier_table(content: dict[str, Any]) -> str:
-    """Return the table of `empathetic-bench classifier` with hardware and texts below it."""
-    lines = [
-        "| what | texts/s | of the ceiling | p50 ms | p99 ms |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for case in content["cases"]:
-        summary, ratio = case["summary"], case["ratio_to_ceiling"]
-        share = f"{_median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})"
-        lines.append(f"| {case['shape']} | {summary['texts_per_s']:.0f} | {share} | {summary['p50_ms']:.1f} | {summary['p99_ms']:.1f} |")
-    hardware, versions, texts = content["hardware"], content["versions"], content["texts"]
-    caption = (
-        f"{hardware['processor']}, {hardware['cores']} cores, {content['threads']} threads; clients on the same cores.",
-        f"{texts['count']} texts ({texts['name']}, {texts['mean_tokens']} tokens on average),",
-        f"{len(content['cases'][0]['rounds'])} rounds in turn: median throughput, ratio to the first row round by round",
-        f"(median, lowest to highest), percentiles per call. ONNX Runtime {versions['onnxruntime']}, torch {versions['torch']},",
-        f"transformers {versions['transformers']}. Command: `{content['command']}`.",
-        "Raw samples: [benchmarks/results/classifier.json](benchmarks/results/classifier.json).",
-    )
-    lines += ["", " ".join(caption)]
-    return "\n".join(lines)
 
 
 def quality_table(content: dict[str, Any]) -> str:
@@ -101,7 +81,9 @@ def write(path: Path, content: dict[str, Any]) -> None:
     """Write a result file, whole or not at all; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    # Thousands of raw samples take a line together, not each.
+    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(content, indent=1))
+    temporary.write_text(f"{text}\n")
     temporary.replace(path)
 
 
@@ -116,9 +98,3 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise ReportError(f"{path}: {exc}") from exc
     return content
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_PERCENTILES = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "p999_ms": 99.9}
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -17,12 +19,14 @@ class Round:
         seconds: wall time of the round, warm-up left out.
         latencies_ms: one per call (a batch offline, a request over HTTP).
         errors: calls without an answer.
+        abandoned: calls that the client gave up.
     """
 
     texts: int
     seconds: float
     latencies_ms: list[float]
     errors: int = 0
+    abandoned: int = 0
 
     @property
     def texts_per_s(self) -> float:
@@ -45,21 +49,24 @@ def percentile(values: list[float], share: float) -> float:
     return float(np.percentile(values, share, method="inverted_cdf"))
 
 
-def summarize(rounds: list[Round]) -> dict[str, float]:
-    """Summarise a case: median throughput of its rounds, percentiles over all their calls."""
+def summarize(rounds: list[Round]) -> dict[str, float | None]:
+    """Summarise a case: median throughput of its rounds, percentiles over all their calls; None where nothing was answered."""
     latencies = [value for one in rounds for value in one.latencies_ms]
     rates = [one.texts_per_s for one in rounds]
     return {
         "texts_per_s": float(np.median(rates)),
         "texts_per_s_min": min(rates),
         "texts_per_s_max": max(rates),
-        "p50_ms": percentile(latencies, 50),
-        "p99_ms": percentile(latencies, 99),
+        **{name: percentile(latencies, share) if latencies else None for name, share in _PERCENTILES.items()},
         "calls": len(latencies),
         "errors": sum(one.errors for one in rounds),
+        "abandoned": sum(one.abandoned for one in rounds),
     }
 
 
 def ratios(rounds: list[Round], reference: list[Round]) -> list[float]:
-    """Throughput of a case over a reference's, round by round: both saw the same state of the machine."""
-    return [one.texts_per_s / other.texts_per_s for one, other in zip(rounds, reference, strict=True)]
+    """Throughput of a case over a reference's, round by round: both saw the same state of the machine.
+
+    A round in which the reference answered nothing has no ratio.
+    """
+    return [one.texts_per_s / other.texts_per_s for one, other in zip(rounds, reference, strict=True) if other.texts]

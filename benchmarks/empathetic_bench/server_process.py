@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def running_server(python: str, **settings: str) -> Iterator[str]:
-    """Start a server on a free port, yield its address, and stop it.
+def server_process(python: str, **settings: str) -> Iterator[tuple[str, int]]:
+    """Start a server on a free port, yield its address and process id, and stop it.
 
     Raises:
         RuntimeError: it did not start; its own message is in the exception.
@@ -23,7 +23,14 @@ def running_server(python: str, **settings: str) -> Iterator[str]:
             found = re.search(r"http://\S+:\d+", line)
             if not found:
                 raise RuntimeError("the server did not start; its reason is above")
-            yield found[0]
+            yield found[0], process.pid
         finally:
             process.terminate()
             process.wait(60)
+
+
+@contextmanager
+def running_server(python: str, **settings: str) -> Iterator[str]:
+    """Start a server as `server_process` does, and yield its address alone."""
+    with server_process(python, **settings) as (address, _):
+        yield address

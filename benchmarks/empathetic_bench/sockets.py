@@ -22,7 +22,7 @@ from .samples import percentile
 from .server_process import running_server
 
 # What the people say, in turn: everyday messages of several feelings.
-_MESSAGES = (
+MESSAGES = (
     "I had a really bad day at work and I do not know whom to tell.",
     "My sister is getting married, and I am so happy for her!",
     "I keep thinking about the exam tomorrow, I am scared.",
@@ -142,7 +142,7 @@ async def _converse(socket: aiohttp.ClientWebSocketResponse, person: _Person, un
         if time.perf_counter() >= until:
             return
         started = time.perf_counter()
-        await socket.send_json({"type": "message", "text": _MESSAGES[number % len(_MESSAGES)], "client_id": f"{started}"})
+        await socket.send_json({"type": "message", "text": MESSAGES[number % len(MESSAGES)], "client_id": f"{started}"})
         number += 1
         is_first = True
         while True:

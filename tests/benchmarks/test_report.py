@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from empathetic_bench.__main__ import render
+from empathetic_bench.documents import render
 from empathetic_bench.report import ReportError, fill
 
 
