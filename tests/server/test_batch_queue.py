@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from empathetic_server.engines.batch_queue import BUCKET_WIDTH, NEIGHBORS, BatchQueue, Ticket
+from empathetic_server.engines.batch_queue import CALL_TOKENS, BatchQueue, Ticket
 from empathetic_server.errors import BackendUnavailable, Overloaded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,9 +39,30 @@ def test_a_text_longer_than_the_budget_goes_alone() -> None:
 
 def test_a_long_text_is_not_padded_onto_short_ones() -> None:
     waiting = queue(max_batch_tokens=1000)
-    far = 3 + BUCKET_WIDTH * (NEIGHBORS + 1)
-    waiting.put(Ticket("a", [far, 3], "bulk"))
+    waiting.put(Ticket("a", [2 * CALL_TOKENS, 3], "bulk"))
     assert [names(waiting.take()), names(waiting.take())] == [["a0"], ["a1"]]
+
+
+def test_padding_that_costs_less_than_a_call_is_taken() -> None:
+    waiting = queue(max_batch_tokens=1000)
+    waiting.put(Ticket("a", [CALL_TOKENS, CALL_TOKENS - 3], "bulk"))
+    assert names(waiting.take()) == ["a0", "a1"]
+
+
+def test_the_oldest_text_joins_longer_ones_where_that_is_cheaper_than_going_first_alone() -> None:
+    waiting = queue(max_batch_tokens=1000)
+    waiting.put(Ticket("old", [18], "bulk"))
+    waiting.put(Ticket("new", [20, 60, 20, 5], "bulk"))
+    assert [names(waiting.take()), names(waiting.take()), names(waiting.take())] == [["new0", "new2", "old0"], ["new1"], ["new3"]]
+
+
+def test_texts_between_the_longest_and_the_oldest_may_leave_it_no_room() -> None:
+    waiting = queue(max_batch_tokens=60)
+    waiting.put(Ticket("old", [18], "bulk"))
+    waiting.put(Ticket("new", [20, 20, 20], "bulk"))
+    first = names(waiting.take())
+    assert first == ["old0"]
+    assert names(waiting.take()) == ["new0", "new1", "new2"]
 
 
 def test_interactive_overtakes_bulk() -> None:
@@ -125,13 +146,18 @@ def test_every_text_is_served_once_and_every_batch_is_within_bounds(tickets: lis
     dropped = data.draw(st.sets(st.sampled_from(range(len(admitted))))) if admitted else set()
     for number in dropped:
         waiting.drop(admitted[number])
+    left = [(t.priority, t.payload, index) for t in admitted if t.payload not in dropped for index in range(len(t.lengths))]
     served = []
     while waiting.waiting("interactive") or waiting.waiting("bulk"):
         batch = waiting.take()
         lengths = [text.length for text in batch]
         assert lengths == sorted(lengths, reverse=True)
         assert len(batch) == 1 or len(batch) * lengths[0] <= budget
-        assert lengths[0] - lengths[-1] < BUCKET_WIDTH * (NEIGHBORS + 1)
-        served += [(text.ticket.payload, text.index) for text in batch]
+        taken = [(text.ticket.priority, text.ticket.payload, text.index) for text in batch]
+        first = min(left, key=lambda text: (text[0] == "bulk", text[1:]))
+        assert first in taken  # the oldest of those that come first
+        assert {priority for priority, *_ in taken} == {first[0]}
+        left = [text for text in left if text not in taken]
+        served += [text[1:] for text in taken]
     expected = [(t.payload, i) for t in admitted if t.payload not in dropped for i in range(len(t.lengths))]
     assert sorted(served) == sorted(expected)

@@ -1,4 +1,4 @@
-"""The queue between requests and compute: bounded, two priorities, buckets by length. Knows no model and no event loop.
+"""The queue between requests and compute: bounded, two priorities, batches of texts of like length. Knows no model and no event loop.
 
 Any thread may call any method; a compute thread blocks in `take`.
 """
@@ -15,11 +15,9 @@ from typing import Generic, TypeVar
 from ..errors import BackendUnavailable, Overloaded
 from .protocols import Priority
 
-# Texts whose token counts fall into the same bucket are batched together: at most 7 tokens of padding each.
-BUCKET_WIDTH = 8
-# Buckets below its own that a batch also takes from. A model call costs about as much as 19 tokens of work (a text alone
-# takes twice its share of a batch, docs/log.md), so up to 16 tokens of padding are cheaper than one more call.
-NEIGHBORS = 2
+# A model call costs about as much as so many tokens of work (a text alone takes twice its share of a batch, docs/log.md): what a
+# batch's padding is weighed against.
+CALL_TOKENS = 19
 _PRIORITIES: tuple[Priority, ...] = ("interactive", "bulk")
 # Weight of the newest batch in the running estimate of throughput, from which Retry-After is computed.
 _SMOOTHING = 0.2
@@ -49,17 +47,17 @@ class QueuedText(Generic[T]):
 
 @dataclass(slots=True)
 class _Lane(Generic[T]):
-    """The waiting texts of one priority: bucket number → texts in order of arrival."""
+    """The waiting texts of one priority: length → texts in order of arrival."""
 
     buckets: dict[int, deque[QueuedText[T]]] = field(default_factory=dict)
     waiting: int = 0
 
-    def set_bucket(self, number: int, texts: deque[QueuedText[T]]) -> None:
-        """Store a bucket, or remove it when it is empty: every bucket that is there has a head."""
+    def set_bucket(self, length: int, texts: deque[QueuedText[T]]) -> None:
+        """Store the texts of a length, or forget it when there are none: every bucket that is there has a head."""
         if texts:
-            self.buckets[number] = texts
+            self.buckets[length] = texts
         else:
-            self.buckets.pop(number, None)
+            self.buckets.pop(length, None)
 
 
 class BatchQueue(Generic[T]):
@@ -104,7 +102,7 @@ class BatchQueue(Generic[T]):
             for index, length in enumerate(ticket.lengths):
                 self._order += 1
                 text = QueuedText(ticket, index, length, self._order)
-                lane.buckets.setdefault((length - 1) // BUCKET_WIDTH, deque()).append(text)
+                lane.buckets.setdefault(length, deque()).append(text)
             ticket.waiting = len(ticket.lengths)
             lane.waiting += ticket.waiting
             self._changed.notify()
@@ -118,8 +116,8 @@ class BatchQueue(Generic[T]):
     def take(self) -> list[QueuedText[T]]:
         """Wait for work and return the next batch, sorted by length, longest first; empty when the queue is closed.
 
-        Interactive texts come before bulk ones. The oldest text of the lane is always in the batch; texts of its bucket, then
-        of the `NEIGHBORS` buckets below, join it while `max_batch_tokens` allows, so that nothing waits behind a better fit for ever.
+        Interactive texts come before bulk ones. The oldest text of the lane is always in the batch, so that nothing waits behind a better
+        fit for ever. Of the batches around it that `max_batch_tokens` allows, it is the one with the largest share of work in its cost.
         """
         with self._changed:
             while True:
@@ -152,29 +150,50 @@ class BatchQueue(Generic[T]):
 
     def _drop(self, ticket: Ticket[T]) -> None:
         lane = self._lanes[ticket.priority]
-        for number, bucket in list(lane.buckets.items()):
+        for length, bucket in list(lane.buckets.items()):
             kept = deque(text for text in bucket if text.ticket is not ticket)
-            lane.set_bucket(number, kept)
+            lane.set_bucket(length, kept)
         lane.waiting -= ticket.waiting
         self._on_drop(ticket.waiting)
         ticket.waiting = 0
 
     def _form(self, lane: _Lane[T]) -> list[QueuedText[T]]:
         """Take a batch out of a lane that has work; the lock is held."""
-        oldest = min(lane.buckets, key=lambda number: lane.buckets[number][0].order)
-        batch: list[QueuedText[T]] = []
-        longest = 0
-        for number in range(oldest, max(-1, oldest - NEIGHBORS - 1), -1):
-            bucket = lane.buckets.get(number, deque())
-            while bucket:
-                longest = max(longest, bucket[0].length)
-                if batch and (len(batch) + 1) * longest > self._max_batch_tokens:
-                    break
-                batch.append(bucket.popleft())
-            lane.set_bucket(number, bucket)
-            if bucket:
-                break
+        oldest = min(lane.buckets, key=lambda length: lane.buckets[length][0].order)
+        lengths = sorted(lane.buckets, reverse=True)
+        plans = (self._plan(lane, lengths[start:], oldest) for start in range(lengths.index(oldest) + 1))
+        _, counts = max((plan for plan in plans if oldest in plan[1]), key=lambda plan: plan[0])
+        batch = []
+        for length, count in counts.items():
+            bucket = lane.buckets[length]
+            batch += [bucket.popleft() for _ in range(count)]
+            lane.set_bucket(length, bucket)
         for text in batch:
             text.ticket.waiting -= 1
         lane.waiting -= len(batch)
-        return sorted(batch, key=lambda text: -text.length)
+        return batch
+
+    def _plan(self, lane: _Lane[T], lengths: Sequence[int], oldest: int) -> tuple[float, dict[int, int]]:
+        """Fill a batch from its longest texts downwards.
+
+        Args:
+            lane: where they wait.
+            lengths: of the texts that may be in it, descending; there are texts of the first one in it.
+            oldest: below this length, only texts are taken that raise the batch's efficiency.
+
+        Returns:
+            the share of tokens in what the batch costs, padding and the call included; and how many texts of each length are in it.
+        """
+        longest = lengths[0]
+        rows = max(1, self._max_batch_tokens // longest)
+        counts: dict[int, int] = {}
+        taken = tokens = 0
+        efficiency = 0.0
+        for length in lengths:
+            if taken == rows or (length < oldest and length <= efficiency * longest):
+                break
+            counts[length] = min(len(lane.buckets[length]), rows - taken)
+            taken += counts[length]
+            tokens += counts[length] * length
+            efficiency = tokens / (taken * longest + CALL_TOKENS)
+        return efficiency, counts
