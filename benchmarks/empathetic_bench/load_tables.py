@@ -73,7 +73,8 @@ def _caption(content: dict[str, Any]) -> str:
     return (
         f"{hardware['processor']}, {hardware['cores']} cores, clients on the same cores. Load: {content['load']}, {content['seconds']:g} s "
         f"a level; {rounds} rounds in turn, every target fresh in each; the ratio is taken round by round (median, lowest to highest). "
-        "Cores and MiB are the server's processes'; queue is the share of the answers' time spent waiting, compute the share of the "
-        f"time in which the model runs, padding the share of the tokens; {UNKNOWN} is what a target does not tell. "
+        "Cores and MiB are the server's processes'; queue is the share of the answers' time spent waiting, compute the time in "
+        "which threads run the model for each second (200 % are two threads without a pause), "
+        f"padding the share of the tokens; {UNKNOWN} is what a target does not tell. "
         f"ONNX Runtime {versions['onnxruntime']}. Command: `{content['command']}`."
     )

@@ -45,7 +45,7 @@ def test_a_long_text_is_not_padded_onto_short_ones() -> None:
 
 def test_padding_that_costs_less_than_a_call_is_taken() -> None:
     waiting = queue(max_batch_tokens=1000)
-    waiting.put(Ticket("a", [CALL_TOKENS, CALL_TOKENS - 3], "bulk"))
+    waiting.put(Ticket("a", [5 * CALL_TOKENS, 5 * CALL_TOKENS - 1], "bulk"))
     assert names(waiting.take()) == ["a0", "a1"]
 
 

@@ -241,7 +241,7 @@ def test_the_examples_run(root: Path, name: str, arguments: list[str]) -> None:
         pytest.param({"EMPATHETIC_SESSIONS": "redis://user:secret@127.0.0.1:9"}, "cannot be reached", id="a Redis that is not there"),
         pytest.param({"EMPATHETIC_SESSIONS": "redis://user:secret@host:x/db"}, "redis://", id="a malformed address of a Redis"),
         pytest.param({"EMPATHETIC_SESSIONS": "sqlite:////dev/null/x.db"}, "session store", id="a path that cannot be"),
-        pytest.param({"EMPATHETIC_GENERATOR": "embedded"}, "responder", id="an embedded generator without a model"),
+        pytest.param({"EMPATHETIC_RESPONDER": "/nowhere"}, "/nowhere: cannot be loaded", id="an embedded generator without a model"),
         pytest.param({"EMPATHETIC_GENERATOR": "magic"}, "EMPATHETIC_GENERATOR", id="an unknown generator"),
     ],
 )

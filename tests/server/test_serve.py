@@ -114,7 +114,10 @@ def post_and_terminate(process: subprocess.Popen[str], body: bytes) -> bytes:
 def refused(root: Path, **settings: str) -> tuple[subprocess.Popen[str], str]:
     """Start a server that ends by itself; returns it and what it said."""
     with start(root, **settings) as process:
-        _, stderr = process.communicate(timeout=30)
+        try:
+            _, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()  # one that serves would be waited for without end
     return process, stderr
 
 

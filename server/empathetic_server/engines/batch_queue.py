@@ -15,9 +15,8 @@ from typing import Generic, TypeVar
 from ..errors import BackendUnavailable, Overloaded
 from .protocols import Priority
 
-# A model call costs about as much as so many tokens of work (a text alone takes twice its share of a batch, docs/log.md): what a
-# batch's padding is weighed against.
-CALL_TOKENS = 19
+# A model call and what surrounds it cost about as much as so many tokens of work (docs/log.md): what padding is weighed against.
+CALL_TOKENS = 4
 _PRIORITIES: tuple[Priority, ...] = ("interactive", "bulk")
 # Weight of the newest batch in the running estimate of throughput, from which Retry-After is computed.
 _SMOOTHING = 0.2
@@ -105,7 +104,7 @@ class BatchQueue(Generic[T]):
                 lane.buckets.setdefault(length, deque()).append(text)
             ticket.waiting = len(ticket.lengths)
             lane.waiting += ticket.waiting
-            self._changed.notify()
+            self._changed.notify(len(ticket.lengths))
 
     def drop(self, ticket: Ticket[T]) -> None:
         """Abandon a ticket: its waiting texts free their places at once and are never computed."""

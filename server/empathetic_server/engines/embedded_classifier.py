@@ -1,8 +1,9 @@
 """The embedded engine: ONNX Runtime inside the server process, behind its own batcher.
 
-    texts ─► tokenizer threads ─► BatchQueue ─► compute thread ─► the request's future
+    texts ─► tokenizer threads ─► BatchQueue ─► compute threads ─► the request's future
 
-Knows no HTTP. The compute thread forms its next batch itself, so that no event loop stands between two batches.
+Knows no HTTP. Each core computes batches of its own: two cores on one batch wait for each other at every layer, and both while the next
+one is formed. A compute thread forms its next batch itself, so that no event loop stands between two.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _Scores = tuple[NDArray[np.float32], NDArray[np.float32]]  # probabilities (rows
 
 @dataclass(eq=False, slots=True)
 class _Request:
-    """One `classify` call while its texts are under way; touched by the event loop, and by compute for its own rows."""
+    """One `classify` call while its texts are under way; touched by the event loop, and by compute threads for their own rows."""
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
@@ -42,7 +43,9 @@ class _Request:
     probabilities: NDArray[np.float32]
     embeddings: NDArray[np.float32]
     left: int
-    compute_s: float = 0.0
+    compute_s: float = 0.0  # in which one of its batches at least was computed
+    batches: int = 0  # that are computed now
+    since: float = 0.0
     queued_at: float = field(default_factory=time.perf_counter)
 
 
@@ -51,7 +54,7 @@ class EmbeddedClassifier:
 
     Args:
         manifest: the verified artifact.
-        threads: cores to compute on.
+        threads: cores to compute on, each on batches of its own.
         max_batch_tokens: tokens in a batch, padding included.
         max_queued_texts: texts of one priority that may wait.
         metrics: where stages, batches and queue are recorded.
@@ -70,13 +73,15 @@ class EmbeddedClassifier:
         self._metrics = metrics
         self._tokenizer = WindowTokenizer(manifest)
         self._hidden_size = manifest.hidden_size
-        self._session = _load_session(manifest, threads)
+        self._session = _load_session(manifest)
         self._queue: BatchQueue[_Request] = BatchQueue(max_queued_texts, max_batch_tokens, on_drop=metrics.dropped_texts.inc)
         for priority, gauge in metrics.queued_texts.items():
             gauge.set_function(partial(self._queue.waiting, priority))
-        self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
+        self._compute = [threading.Thread(target=self._compute_forever, name=f"compute {core}", daemon=True) for core in range(threads)]
+        self._counting = threading.Lock()  # two threads may finish batches of one request at once
         self._closed = False
-        self._compute.start()
+        for thread in self._compute:
+            thread.start()
 
     async def open(self) -> None:
         """Do nothing: it is in this process."""
@@ -121,15 +126,16 @@ class EmbeddedClassifier:
         )
 
     def ready(self) -> bool:
-        """Whether the compute thread runs."""
-        return not self._closed and self._compute.is_alive()
+        """Whether the compute threads run."""
+        return not self._closed and all(thread.is_alive() for thread in self._compute)
 
     async def aclose(self) -> None:
-        """Stop after the batch that is computing; requests that wait are refused."""
+        """Stop after the batches that are computing; requests that wait are refused."""
         self._closed = True
         for ticket in self._queue.close():
             _settle(ticket.payload, BackendUnavailable("the classifier is shutting down", retry_after_s=1))
-        await asyncio.to_thread(self._compute.join)
+        for thread in self._compute:
+            await asyncio.to_thread(thread.join)
         self._tokenizer.close()
 
     def _compute_forever(self) -> None:
@@ -138,6 +144,8 @@ class EmbeddedClassifier:
 
     def _compute_batch(self, batch: list[QueuedText[_Request]]) -> None:
         started = time.perf_counter()
+        requests = list(dict.fromkeys(text.ticket.payload for text in batch))
+        self._count_batch(requests, started, 1)
         ids, mask = self._pad(batch)
         padded = time.perf_counter()
         outcome: _Scores | Exception
@@ -146,7 +154,8 @@ class EmbeddedClassifier:
         except Exception as exc:  # whatever the library raises, the batch's other texts must be answered
             outcome = exc
         finished = time.perf_counter()
-        self._queue.computed(len(batch), finished - padded)
+        self._count_batch(requests, finished, -1)
+        self._queue.computed(len(batch), (finished - padded) / len(self._compute))
         if isinstance(outcome, Exception) or not np.isfinite(outcome[0]).all():
             if len(batch) > 1:
                 logger.warning("a batch of %d texts failed; each is tried alone", len(batch), exc_info=_as_info(outcome))
@@ -161,7 +170,16 @@ class EmbeddedClassifier:
         self._metrics.compute_seconds.observe(finished - padded)
         self._metrics.batch_texts.observe(len(batch))
         self._metrics.batch_padding_ratio.observe(1.0 - sum(text.length for text in batch) / ids.size)
-        self._deliver(batch, outcome, finished - started)
+        self._deliver(batch, outcome)
+
+    def _count_batch(self, requests: Sequence[_Request], now: float, change: int) -> None:
+        """Note that a batch with texts of these requests begins (1) or ends (-1)."""
+        with self._counting:
+            for request in requests:
+                if request.batches:
+                    request.compute_s += now - request.since
+                request.batches += change
+                request.since = now
 
     def _pad(self, batch: list[QueuedText[_Request]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         shape = (len(batch), batch[0].length)  # longest first
@@ -178,7 +196,7 @@ class EmbeddedClassifier:
         probabilities: NDArray[np.float32] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
         return probabilities, embeddings
 
-    def _deliver(self, batch: list[QueuedText[_Request]], scores: _Scores, seconds: float) -> None:
+    def _deliver(self, batch: list[QueuedText[_Request]], scores: _Scores) -> None:
         """Write the rows into their requests, and finish on the event loop those that are complete."""
         touched: dict[_Request, int] = {}
         for text, probabilities, embedding in zip(batch, *scores, strict=True):
@@ -186,11 +204,11 @@ class EmbeddedClassifier:
             request.probabilities[text.index] = probabilities
             request.embeddings[text.index] = embedding
             touched[request] = touched.get(request, 0) + 1
-        for request, count in touched.items():
-            request.compute_s += seconds
-            request.left -= count
-            if request.left == 0:
-                _call_soon(request, _settle, request, None)
+        with self._counting:
+            for request, count in touched.items():
+                request.left -= count
+                if request.left == 0:
+                    _call_soon(request, _settle, request, None)
 
 
 def load_embedded(manifest: Manifest, settings: Settings, metrics: Metrics) -> EmbeddedClassifier:
@@ -228,12 +246,11 @@ def _as_info(outcome: object) -> BaseException | None:
     return outcome if isinstance(outcome, BaseException) else None
 
 
-def _load_session(manifest: Manifest, threads: int) -> onnxruntime.InferenceSession:
+def _load_session(manifest: Manifest) -> onnxruntime.InferenceSession:
+    """Return a session for any number of threads: each computes in the thread that calls it, on shared weights."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Idle ONNX Runtime threads must not spin on the cores that HTTP and tokenization need between two batches.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(manifest.model_path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's exceptions share no public root
