@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from empathetic_train import checkpoint
+from empathetic_train.config import read_recipe
 from empathetic_train.errors import CheckpointError, ConfigError
 from empathetic_train.responder import model, perplexity
 from empathetic_train.responder.config import ResponderConfig
@@ -149,6 +150,17 @@ def test_the_test_split_of_a_finished_model_is_measured_without_training(config:
     assert metrics["tuned"]["test"]["replies"] == 12
     assert json.loads((directory / "pretrained" / "metrics.json").read_text())["pretrained"]["test"]["replies"] == 12
     assert (directory / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("name", ["responder-cpu", "responder-gpu"])
+def test_the_shipped_recipes_train_at_small_scale(config: ResponderConfig, root: Path, name: str) -> None:
+    """What a recipe sets beyond sizes is kept: optimizer, dropout, rates, epochs; its sizes are the tiny recipe's."""
+    recipe = read_recipe(root / "train" / "recipes" / f"{name}.toml", ResponderConfig)
+    sizes = {"vocabulary", "width", "layers", "key_value_heads", "feed_forward", "batch_rows", "book_characters", "task_dialogues"}
+    kept = {key: value for key, value in recipe.items() if key not in sizes}
+    assert kept["optimizer"] == "muon"
+    metrics = json.loads(run(replace(config, **kept)).read_text())
+    assert metrics["tuned"]["held_out"]["perplexity_per_token"] < 400  # which a model that has learned nothing has: the vocabulary
 
 
 def test_tensorboard_logs_stay(config: ResponderConfig) -> None:
