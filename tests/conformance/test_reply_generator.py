@@ -84,6 +84,25 @@ async def test_tokens_are_counted(generator: ReplyGenerator) -> None:
     assert generator.context_tokens > REQUEST.sampling.max_tokens
 
 
+async def test_replies_are_weighed_again_and_again_alike_whatever_was_written_between(generator: ReplyGenerator) -> None:
+    """An engine may keep what it has computed. A reply's end counts, so that none has no token."""
+    replies = ["I'm sorry to hear that.", "ok"]
+    first = await generator.log_likelihoods(MESSAGES, replies)
+    await written(generator)
+    await generator.log_likelihoods(MESSAGES[1:], replies[::-1])
+    again = await generator.log_likelihoods(MESSAGES, replies)
+    if first is None:
+        assert again is None
+        return
+    assert again is not None
+    assert [likelihood.tokens for likelihood in again] == [likelihood.tokens for likelihood in first]
+    assert all(likelihood.tokens > 1 for likelihood in first)
+    assert all(likelihood.log_probability <= 0 for likelihood in first)
+    assert [likelihood.log_probability for likelihood in again] == pytest.approx(
+        [likelihood.log_probability for likelihood in first], rel=1e-3
+    )
+
+
 async def test_it_says_what_kind_of_prompt_its_model_reads(generator: ReplyGenerator) -> None:
     assert generator.prompt_style == "instructions"
 
@@ -95,3 +114,6 @@ async def test_a_closed_engine_is_not_ready_and_refuses(generator: ReplyGenerato
     assert not await generator.ready()
     with pytest.raises(BackendUnavailable):
         await written(generator)
+    if not isinstance(generator, WrittenGenerator | FakeGenerator):  # they tell no probabilities, open or closed
+        with pytest.raises(BackendUnavailable):
+            await generator.log_likelihoods(MESSAGES, ["ok"])

@@ -130,10 +130,10 @@ class VllmGenerator:
 
     async def log_likelihoods(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
         """Return how probable the model finds replies; None from a server that is not vLLM. See `ReplyGenerator`."""
-        if self._closed or self._model is None:
-            return None
+        if self._closed:
+            raise BackendUnavailable("vllm: closed", retry_after_s=1)
         with translated():
-            return await asyncio.wait_for(self._score(self._model, messages, replies), self._token_s)
+            return await asyncio.wait_for(self._score(messages, replies), self._token_s)
 
     async def ready(self) -> bool:
         """Whether the server lists the model and has not left anybody waiting since; asked once a second at most."""
@@ -184,8 +184,7 @@ class VllmGenerator:
     async def _send(self, request: GenerationRequest) -> openai.AsyncStream[Any]:
         """Ask for a reply with the fields that are set, and no others; raises PromptTooLong, PromptStyleChanged."""
         sampling = request.sampling
-        model = await self._find_model() if self._model is None else self._model
-        self._model = model
+        model = await self._known_model()
         if self.prompt_style != request.prompt_style:
             raise PromptStyleChanged
         # No token has less than a byte: most prompts need no counting.
@@ -228,8 +227,9 @@ class VllmGenerator:
         tokens = counted.get("count") if isinstance(counted, dict) else None
         return tokens if isinstance(tokens, int) else None
 
-    async def _score(self, model: _Model, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
+    async def _score(self, messages: Sequence[ChatMessage], replies: Sequence[str]) -> tuple[Likelihood, ...] | None:
         """Have vLLM read each reply after the prompt: it tells how probable every token was."""
+        model = await self._known_model()
         prompt_tokens = await self._count_prompt(messages, model)
         if prompt_tokens is None:
             return None
@@ -243,6 +243,12 @@ class VllmGenerator:
             for reply in replies
         )
         return tuple(read_likelihood(answer, prompt_tokens) for answer in await asyncio.gather(*asking))
+
+    async def _known_model(self) -> _Model:
+        """Return the model that was found last, or find it."""
+        if self._model is None:
+            self._model = await self._find_model()
+        return self._model
 
     async def _find_model(self) -> _Model:
         """Return the model to ask for; raises BackendUnavailable when it is not served."""
