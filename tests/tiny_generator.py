@@ -23,8 +23,11 @@ _TEMPLATE = (
 )
 
 
-def build_generator(directory: Path) -> Path:
-    """Write the model; after the prompt's last line feed it says SPOKEN and ends."""
+def build_generator(directory: Path, *, context_tokens: int = CONTEXT_TOKENS) -> Path:
+    """Write the model; after the prompt's last line feed it says SPOKEN and ends.
+
+    The server's instructions are long in its vocabulary of letters: only 8,192 tokens of context hold them.
+    """
     directory.mkdir(parents=True)
     tokenizer = _build_tokenizer()
     tokenizer.save(str(directory / "tokenizer.json"))
@@ -38,7 +41,7 @@ def build_generator(directory: Path) -> Path:
     for token, following in pairwise(chain):
         table[token, following] = 50.0
     onnx.save(_build_model(table), directory / "model.onnx")
-    (directory / "genai_config.json").write_text(json.dumps(_config(len(table))))
+    (directory / "genai_config.json").write_text(json.dumps(_config(len(table), context_tokens)))
     return directory
 
 
@@ -84,7 +87,7 @@ def _build_model(table: np.ndarray) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def _config(vocabulary: int) -> dict[str, object]:
+def _config(vocabulary: int, context_tokens: int) -> dict[str, object]:
     decoder = {
         "session_options": {"provider_options": []},
         "filename": "model.onnx",
@@ -101,5 +104,5 @@ def _config(vocabulary: int) -> dict[str, object]:
         },
         "outputs": {"logits": "logits", "present_key_names": "present.%d.key", "present_value_names": "present.%d.value"},
     }
-    model = {"bos_token_id": 0, "eos_token_id": [2], "pad_token_id": 0, "context_length": CONTEXT_TOKENS, "vocab_size": vocabulary}
+    model = {"bos_token_id": 0, "eos_token_id": [2], "pad_token_id": 0, "context_length": context_tokens, "vocab_size": vocabulary}
     return {"model": {**model, "type": "llama", "decoder": decoder}, "search": {"past_present_share_buffer": False}}

@@ -121,7 +121,7 @@ async def _parity(programs: Programs, names: set[str], texts: list[str], tell: C
     for name in sorted(names):
         with started(name, programs) as running:
             async with connected(running.url, programs.model) as target:
-                found = await parity.check(name, target, texts, expected)
+                found = await parity.check(name, target.scores, texts, expected)
         tell(f"parity of {name}: " + ("random weights, only the shape is compared" if found is None else f"largest difference {found:.1e}"))
         differences += [] if found is None else [found]
     return max(differences)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .offline import onnx_target
-from .targets import Target
 
 TEXTS = 256
 TOLERANCE = 1e-4
+
+Scores: TypeAlias = Callable[[list[str]], Awaitable[NDArray[Any]]]
 
 
 class ParityError(Exception):
@@ -25,7 +27,7 @@ def alone(model: Path, texts: list[str]) -> NDArray[Any]:
     return np.concatenate([offline([text]) for text in texts[:TEXTS]])
 
 
-async def check(name: str, target: Target, texts: list[str], expected: NDArray[Any]) -> float | None:
+async def check(name: str, scores: Scores, texts: list[str], expected: NDArray[Any]) -> float | None:
     """Return the largest difference between a target's probabilities, all in one request, and what `alone` has given.
 
     infinity-emb has random weights: of it only the shape is asked, and the answer is None.
@@ -34,7 +36,7 @@ async def check(name: str, target: Target, texts: list[str], expected: NDArray[A
         ParityError: they differ.
         Refused: the target does not answer.
     """
-    found = await target.scores(texts[: len(expected)])
+    found = await scores(texts[: len(expected)])
     if found.shape != expected.shape:
         raise ParityError(f"{name} answers {found.shape} scores, not {expected.shape}")
     if name == "infinity":

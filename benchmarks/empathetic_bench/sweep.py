@@ -132,7 +132,7 @@ async def _measure(
         with started(name, config.programs) as running:
             async with connected(running.url, config.programs.model) as target:
                 if name not in differences:
-                    differences[name] = await parity.check(name, target, checked, expected)
+                    differences[name] = await parity.check(name, target.scores, checked, expected)
                 await loads.closed(target.send, _requests(texts[shape], each)[:_WARMUP_REQUESTS], clients=4)
                 for level in config.levels or LOADS[config.load][1]:
                     parts = await _level(config, running, target, texts[shape], each=each, level=level)

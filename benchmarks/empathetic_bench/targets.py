@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -108,7 +109,7 @@ class _Infinity:
         return np.array([[row[label] for label in range(len(row))] for row in by_label])
 
 
-class _V2:
+class _V2(ABC):
     """Sends tokens, those of one length (in steps of eight) together, and takes logits."""
 
     def __init__(self, model: Path) -> None:
@@ -130,8 +131,9 @@ class _V2:
             logits[rows] = answer
         return 1.0 / (1.0 + np.exp(-logits))
 
+    @abstractmethod
     async def _infer(self, ids: NDArray[Any], mask: NDArray[Any], priority: Priority) -> NDArray[Any]:
-        raise NotImplementedError
+        """Return the logits (rows, labels) of token ids and their mask (rows, tokens); raises `Refused`."""
 
 
 class _V2Http(_V2):

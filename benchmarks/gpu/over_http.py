@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import numpy as np
+from empathetic_bench import loads
 from empathetic_bench.samples import Round, summarize
 
 from .measuring import Probabilities
@@ -88,22 +87,11 @@ async def _scores(session: aiohttp.ClientSession, address: str, texts: list[str]
 
 
 async def _send_all(session: aiohttp.ClientSession, load: Load, texts: list[str]) -> Round:
-    requests = iter([texts[start : start + load.texts_per_request] for start in range(0, len(texts), load.texts_per_request)])
-    answered = errors = 0
-    latencies: list[float] = []
+    async def send(part: list[str]) -> None:
+        async with session.post(f"{load.address}/v1/emotions", json={"input": part}) as response:
+            await response.read()
+        if response.status != 200:
+            raise loads.Refused(f"{response.status} from the server")
 
-    async def client(waiting: Iterator[list[str]]) -> None:
-        nonlocal answered, errors
-        for part in waiting:
-            before = time.perf_counter()
-            async with session.post(f"{load.address}/v1/emotions", json={"input": part}) as response:
-                await response.read()
-            if response.status == 200:
-                answered += len(part)
-                latencies.append(1000 * (time.perf_counter() - before))
-            else:
-                errors += 1
-
-    started = time.perf_counter()
-    await asyncio.gather(*(client(requests) for _ in range(load.clients)))
-    return Round(answered, time.perf_counter() - started, latencies, errors)
+    requests = [texts[start : start + load.texts_per_request] for start in range(0, len(texts), load.texts_per_request)]
+    return await loads.closed(send, requests, clients=load.clients)

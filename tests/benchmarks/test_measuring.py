@@ -88,11 +88,7 @@ def test_an_open_loop_goes_no_further_than_where_its_target_falls_behind(root: P
 
 @pytest.fixture(scope="module")
 def responder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = build_generator(tmp_path_factory.mktemp("responder") / "onnx")
-    config = json.loads((directory / "genai_config.json").read_text())
-    config["model"]["context_length"] = 8192  # the server's instructions are long in a vocabulary of letters
-    (directory / "genai_config.json").write_text(json.dumps(config))
-    return directory
+    return build_generator(tmp_path_factory.mktemp("responder") / "onnx", context_tokens=8192)
 
 
 def chats(root: Path, output: Path, scripted: tuple[Any, ...], *arguments: str | Path) -> tuple[dict[str, Any], ScriptedOpenAI]:
