@@ -19,6 +19,7 @@ from . import (
     load_tables,
     loads,
     parity,
+    processor_time,
     quality,
     report,
     safety,
@@ -76,6 +77,10 @@ def main() -> None:
                 settings={"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"},
             )
             print(sockets.summary(content))
+        elif arguments.benchmark == "processor-time":
+            output = arguments.output or documents.RESULTS / "processor-time.json"
+            found = processor_time.run(arguments.server_python, output, rounds=arguments.rounds, with_page=arguments.page)
+            print(processor_time.table(found))
         elif arguments.benchmark == "responder":
             print(tables.responder_table(measuring.run(_responder_bench(arguments), _tell)))
         elif arguments.benchmark == "responder-sheet":
@@ -185,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--pause", type=float, default=2, help="mean seconds between a reply and the next message (default: 2)")
     many.add_argument("--sessions", default="memory://", help="where conversations are kept (default: memory://)")
     many.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
+    spent = commands.add_parser("processor-time", help="the server's time on a processor: for its start, and for an answer")
+    spent.add_argument("--rounds", type=int, default=5, help="starts of the server for each load (default: 5)")
+    spent.add_argument("--page", action="store_true", help="with the web page")
+    spent.add_argument("--output", type=Path, help="result file (default: below benchmarks/results/)")
     replies = commands.add_parser("responder", help="the responder's replies to openings it has not seen, beside written replies")
     replies.add_argument("--data", type=Path, required=True, help="folder with dialogue/, as training has it")
     replies.add_argument("--openings", type=int, default=300, help="openings of unpleasant feeling; a third as many others (default: 300)")
@@ -197,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     blind.add_argument("--unblind", action="store_true", help="count the judged sheet with its key")
     for command in (talk, replies, blind):
         command.add_argument("--responder", type=Path, default=documents.RESPONDER, help=f"default: {documents.RESPONDER}")
-    for command in (speed, heavy, talk, sentences, crisis, stop, many, replies, blind):
+    for command in (speed, heavy, talk, sentences, crisis, stop, many, spent, replies, blind):
         command.add_argument(
             "--server-python",
             default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable),

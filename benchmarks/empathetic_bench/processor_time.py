@@ -1,4 +1,4 @@
-"""How much processor time the server takes for a start and for an answer: `python -m empathetic_bench.processor_time`. Linux alone.
+"""How much processor time the server takes for a start and for an answer: `empathetic-bench processor-time`. Linux alone.
 
 Time on a processor, by the kernel's count, hardly depends on what else the machine does; time on the clock does. The main thread runs
 the event loop, whose time is Python's overhead; the whole process adds tokenization, the model and the session store.
@@ -6,18 +6,17 @@ the event loop, whose time is Python's overhead; the whole process adds tokeniza
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 
+from . import environment, report
 from .samples import percentile
 
 _TEXTS = (
@@ -108,20 +107,24 @@ def _spent(process: int) -> tuple[float, float]:
     return seconds[str(process)], sum(seconds.values())
 
 
-def main() -> None:
-    """Measure, and print the medians of several starts of the server; EMPATHETIC_* variables are the server's settings."""
-    parser = argparse.ArgumentParser(description="Processor time of the server.")
-    parser.add_argument("loads", nargs="*", default=list(LOADS), metavar="LOAD", help=f"of {', '.join(LOADS)} (default: all)")
-    parser.add_argument("--server-python", default=os.environ.get("EMPATHETIC_SERVER_PYTHON", sys.executable))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--page", action="store_true", help="with the web page")
-    arguments = parser.parse_args()
-    page = str(arguments.page).lower()
-    for name in arguments.loads:
-        rounds = [measure(arguments.server_python, LOADS[name], EMPATHETIC_PAGE=page) for _ in range(arguments.rounds)]
-        start, loop, whole = (percentile(list(values), 50) for values in zip(*rounds, strict=True))
-        sys.stdout.write(f"{name}: start {start:.0f} ms, event loop {loop:.2f} ms a request, whole process {whole:.2f} ms a request\n")
+def run(python: str, output: Path, *, rounds: int, with_page: bool) -> dict[str, Any]:
+    """Measure several starts of the server under every load, and write the result file; EMPATHETIC_* variables are its settings.
+
+    Raises:
+        RuntimeError: as `measure` does.
+        OSError: this is no Linux, or the file cannot be written.
+    """
+    page = str(with_page).lower()
+    loads = {name: [measure(python, load, EMPATHETIC_PAGE=page)._asdict() for _ in range(rounds)] for name, load in LOADS.items()}
+    content = {"benchmark": "processor-time", **environment.describe(("aiohttp",)), "page": with_page, "rounds": rounds, "loads": loads}
+    report.write(output, content)
+    return content
 
 
-if __name__ == "__main__":
-    main()
+def table(content: dict[str, Any]) -> str:
+    """Return the medians, a line for each load."""
+    lines = ["| load | start, ms | event loop, ms a request | whole process, ms a request |", "|---|---:|---:|---:|"]
+    for name, rounds in content["loads"].items():
+        start, loop, whole = (percentile([spent[part] for spent in rounds], 50) for part in Spent._fields)
+        lines.append(f"| {name} | {start:.0f} | {loop:.2f} | {whole:.2f} |")
+    return "\n".join(lines)
