@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,56 +40,62 @@ def main() -> None:
     """Run a benchmark in the root of a clone. Exits with 1 when something it needs is missing."""
     arguments = _parser().parse_args()
     try:
-        if arguments.benchmark == "classifier":
-            config = classifier.BenchConfig(
-                programs=_programs(arguments),
-                data=arguments.data,
-                rounds=arguments.rounds,
-                count=arguments.texts,
-                output=arguments.output or documents.RESULTS / "classifier.json",
-            )
-            content = classifier.run(config, _tell)
-            print(classifier_tables.classifier_table(content))
-        elif arguments.benchmark == "load":
-            print(load_tables.load_table(sweep.run(_load_bench(arguments), _tell)))
-        elif arguments.benchmark == "chat":
-            print(chat_tables.chat_table(chat.run(_chat_bench(arguments), _tell)))
-        elif arguments.benchmark == "quality":
-            content = quality.run(arguments.model, arguments.data, arguments.split, arguments.output or documents.RESULTS / "quality.json")
-            print(report.quality_table(content))
-        elif arguments.benchmark == "examples":
-            content = examples.run(arguments.model, arguments.server_python, arguments.output or documents.RESULTS / "examples.json")
-            print(report.sentence_table(content))
-        elif arguments.benchmark == "safety":
-            output = arguments.output or documents.RESULTS / "safety.json"
-            print(safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, output)))
-        elif arguments.benchmark == "stop":
-            output = arguments.output or documents.RESULTS / "stop.json"
-            print(stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, output)))
-        elif arguments.benchmark == "sockets":
-            output = arguments.output or documents.RESULTS / "sockets.json"
-            content = sockets.run(
-                arguments.server_python,
-                output,
-                sockets=arguments.sockets,
-                active=arguments.active,
-                seconds=arguments.seconds,
-                pause_s=arguments.pause,
-                settings={"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"},
-            )
-            print(sockets.summary(content))
-        elif arguments.benchmark == "processor-time":
-            output = arguments.output or documents.RESULTS / "processor-time.json"
-            found = processor_time.run(arguments.server_python, output, rounds=arguments.rounds, with_page=arguments.page)
-            print(processor_time.table(found))
-        elif arguments.benchmark == "responder":
-            print(tables.responder_table(measuring.run(_responder_bench(arguments), _tell)))
-        elif arguments.benchmark == "responder-sheet":
-            print(_sheet(arguments))
-        else:
+        if arguments.benchmark == "render":
             documents.render(Path(), check=arguments.check)
+        else:
+            print(_BENCHMARKS[arguments.benchmark](arguments))
     except (OSError, RuntimeError, parity.ParityError, loads.Refused, ValueError, judging.SheetError, report.ReportError) as exc:
         sys.exit(f"empathetic-bench: error: {exc}")
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    output: Path = arguments.output or documents.RESULTS / f"{arguments.benchmark}.json"
+    return output
+
+
+def _classifier(arguments: argparse.Namespace) -> str:
+    config = classifier.BenchConfig(
+        programs=_programs(arguments),
+        data=arguments.data,
+        rounds=arguments.rounds,
+        count=arguments.texts,
+        output=_output(arguments),
+    )
+    return classifier_tables.classifier_table(classifier.run(config, _tell))
+
+
+def _quality(arguments: argparse.Namespace) -> str:
+    return report.quality_table(quality.run(arguments.model, arguments.data, arguments.split, _output(arguments)))
+
+
+def _examples(arguments: argparse.Namespace) -> str:
+    return report.sentence_table(examples.run(arguments.model, arguments.server_python, _output(arguments)))
+
+
+def _safety(arguments: argparse.Namespace) -> str:
+    return safety.table(safety.run(arguments.model, arguments.server_python, arguments.data, _output(arguments)))
+
+
+def _stop(arguments: argparse.Namespace) -> str:
+    return stopping.summary(stopping.run(arguments.engine, arguments.server_python, arguments.trials, _output(arguments)))
+
+
+def _sockets(arguments: argparse.Namespace) -> str:
+    content = sockets.run(
+        arguments.server_python,
+        _output(arguments),
+        sockets=arguments.sockets,
+        active=arguments.active,
+        seconds=arguments.seconds,
+        pause_s=arguments.pause,
+        settings={"EMPATHETIC_SESSIONS": arguments.sessions, "EMPATHETIC_GENERATOR": "written"},
+    )
+    return sockets.summary(content)
+
+
+def _processor_time(arguments: argparse.Namespace) -> str:
+    found = processor_time.run(arguments.server_python, _output(arguments), rounds=arguments.rounds, with_page=arguments.page)
+    return processor_time.table(found)
 
 
 def _tell(line: str) -> None:
@@ -104,8 +111,8 @@ def _programs(arguments: argparse.Namespace) -> launching.Programs:
     )
 
 
-def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
-    return sweep.LoadBench(
+def _load(arguments: argparse.Namespace) -> str:
+    config = sweep.LoadBench(
         programs=_programs(arguments),
         targets=tuple(arguments.targets.split(",")),
         load=arguments.load,
@@ -118,12 +125,13 @@ def _load_bench(arguments: argparse.Namespace) -> sweep.LoadBench:
         objective_ms=arguments.objective,
         output=arguments.output or documents.RESULTS / f"load-{arguments.load}.json",
     )
+    return load_tables.load_table(sweep.run(config, _tell))
 
 
-def _chat_bench(arguments: argparse.Namespace) -> chat.ChatBench:
+def _chat(arguments: argparse.Namespace) -> str:
     there = {"written": True, "embedded": arguments.responder.is_dir(), "vllm": arguments.engine is not None}
     named = [name for name in chat.GENERATORS if there[name]] if arguments.generators is None else arguments.generators.split(",")
-    return chat.ChatBench(
+    config = chat.ChatBench(
         model=arguments.model,
         server_python=arguments.server_python,
         responder=arguments.responder,
@@ -133,12 +141,13 @@ def _chat_bench(arguments: argparse.Namespace) -> chat.ChatBench:
         turns=arguments.turns,
         clients=arguments.clients,
         rounds=arguments.rounds,
-        output=arguments.output or documents.RESULTS / "chat.json",
+        output=_output(arguments),
     )
+    return chat_tables.chat_table(chat.run(config, _tell))
 
 
-def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
-    return measuring.ResponderBench(
+def _responder(arguments: argparse.Namespace) -> str:
+    config = measuring.ResponderBench(
         model=arguments.responder,
         pretrained=arguments.pretrained,
         classifier=arguments.model,
@@ -146,13 +155,14 @@ def _responder_bench(arguments: argparse.Namespace) -> measuring.ResponderBench:
         data=arguments.data,
         count=arguments.openings,
         is_test=arguments.test_split,
-        output=arguments.output or documents.RESULTS / "responder.json",
+        output=_output(arguments),
     )
+    return tables.responder_table(measuring.run(config, _tell))
 
 
 def _sheet(arguments: argparse.Namespace) -> str:
     if arguments.unblind:
-        return tables.sheet_table(judging.unblind(arguments.folder, arguments.output or documents.RESULTS / "responder-sheet.json"))
+        return tables.sheet_table(judging.unblind(arguments.folder, _output(arguments)))
     return sheet.run(
         arguments.folder,
         model=arguments.responder,
@@ -161,6 +171,21 @@ def _sheet(arguments: argparse.Namespace) -> str:
         seed=arguments.seed,
         force=arguments.force,
     )
+
+
+_BENCHMARKS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "classifier": _classifier,
+    "load": _load,
+    "chat": _chat,
+    "quality": _quality,
+    "examples": _examples,
+    "safety": _safety,
+    "stop": _stop,
+    "sockets": _sockets,
+    "processor-time": _processor_time,
+    "responder": _responder,
+    "responder-sheet": _sheet,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
