@@ -141,7 +141,9 @@ def tritonserver(repository: Path, log: Path, **options: Any) -> Iterator[Triton
 
 @asynccontextmanager
 async def engine(repository: Path, *addresses: str, max_queued_texts: int = 10_000) -> AsyncIterator[TritonClassifier]:
-    built = TritonClassifier(read_manifest(repository), addresses=addresses, max_queued_texts=max_queued_texts, metrics=Metrics())
+    built = TritonClassifier(
+        read_manifest(repository), addresses=addresses, max_batch_tokens=256, max_queued_texts=max_queued_texts, metrics=Metrics()
+    )
     try:
         await built.open()
         yield built

@@ -9,8 +9,6 @@ from typing import Literal
 
 Backend = Literal["onnxruntime", "tensorrt", "python"]
 FILES: dict[Backend, str] = {"onnxruntime": "model.onnx", "tensorrt": "model.plan", "python": "model.py"}
-# Who names no deadline waits so long at most; a deadline can only shorten it.
-_QUEUE_TIMEOUT_US = 600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,6 @@ class TritonConfig:
         max_batch_size: rows that Triton puts into one call.
         preferred_batch_sizes: sizes at which a batch leaves at once.
         max_queue_delay_us: longest time that a request waits for others, in microseconds.
-        max_queue_size: requests of one priority that may wait; more are refused.
         instances: copies of the model per device; KIND_AUTO takes the GPUs, or the CPU where there is none.
         profiles: optimization profiles of a TensorRT plan; Triton uses the first alone unless it is told of the others.
         warmup_lengths: sequence lengths that are run once before the model is ready.
@@ -45,7 +42,6 @@ class TritonConfig:
     max_batch_size: int = 64
     preferred_batch_sizes: tuple[int, ...] = (8, 16, 32)
     max_queue_delay_us: int = 2000
-    max_queue_size: int = 1024
     instances: int = 1
     profiles: int = 0
     warmup_lengths: tuple[int, ...] = ()
@@ -61,18 +57,10 @@ class TritonConfig:
             f"max_batch_size: {self.max_batch_size}",
             *(f"input {_tensor(tensor)}" for tensor in self.inputs),
             *(f"output {_tensor(tensor)}" for tensor in self.outputs),
+            # No priorities and no queue policy: with either, Triton 2.51 idles where lengths are mixed (docs/log.md).
             "dynamic_batching {\n"
             f"  preferred_batch_size: {_list(self.preferred_batch_sizes)}\n"
             f"  max_queue_delay_microseconds: {self.max_queue_delay_us}\n"
-            # Priority 1 is a person who waits; whoever names none is in bulk. A request's own deadline ends its waiting.
-            "  priority_levels: 2\n"
-            "  default_priority_level: 2\n"
-            "  default_queue_policy {\n"
-            "    timeout_action: REJECT\n"
-            f"    default_timeout_microseconds: {_QUEUE_TIMEOUT_US}\n"
-            "    allow_timeout_override: true\n"
-            f"    max_queue_size: {self.max_queue_size}\n"
-            "  }\n"
             "}",
             f"instance_group {{\n  count: {self.instances}\n  kind: KIND_AUTO\n{self._profiles()}}}",
             f"version_policy {{\n  latest {{\n    num_versions: {self.versions}\n  }}\n}}",

@@ -159,7 +159,13 @@ def _classifier(settings: Settings, manifest: Manifest, metrics: Metrics) -> Emo
     if settings.classifier == "triton":
         from .engines.triton_classifier import TritonClassifier  # noqa: PLC0415  # only who uses gRPC waits for its import
 
-        return TritonClassifier(manifest, addresses=settings.triton_urls, max_queued_texts=settings.max_queued_texts, metrics=metrics)
+        return TritonClassifier(
+            manifest,
+            addresses=settings.triton_urls,
+            max_batch_tokens=settings.max_batch_tokens,
+            max_queued_texts=settings.max_queued_texts,
+            metrics=metrics,
+        )
     return load_embedded(manifest, settings, metrics)
 
 

@@ -37,7 +37,9 @@ async def engine(request: pytest.FixtureRequest, repository: Path) -> AsyncItera
         built = EmbeddedClassifier(**engine_arguments(repository))
     else:
         addresses = [request.getfixturevalue("triton").grpc]
-        built = TritonClassifier(read_manifest(repository), addresses=addresses, max_queued_texts=100, metrics=Metrics())
+        built = TritonClassifier(
+            read_manifest(repository), addresses=addresses, max_batch_tokens=256, max_queued_texts=100, metrics=Metrics()
+        )
     await built.open()
     assert built.name == request.param
     assert built.model_version

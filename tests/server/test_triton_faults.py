@@ -190,7 +190,7 @@ async def test_a_kill_in_the_middle_of_work_leaves_no_process_behind(tiny: Path,
         assert len(remaining(repository)) == 1 + len(("emotion_classifier", "emotion_text"))
         async with engine(repository, triton.grpc, max_queued_texts=100_000) as classifier:
             asking = asyncio.create_task(ask(classifier, *random_texts(20_000)))
-            await until(lambda: classifier._addresses[0].running > 100)
+            await until(lambda: classifier._addresses[0].running > 0)
             if victim == "launcher":
                 triton.process.kill()
             else:

@@ -65,6 +65,7 @@ class BatchQueue(Generic[T]):
     Args:
         max_texts: texts of one priority that may wait.
         max_batch_tokens: rows times longest row of a batch, unless a single text is longer.
+        max_batch_texts: rows of a batch; None for any number.
         on_drop: told how many texts were dropped with their ticket.
     """
 
@@ -72,10 +73,13 @@ class BatchQueue(Generic[T]):
         self,
         max_texts: int,
         max_batch_tokens: int,
+        *,
+        max_batch_texts: int | None = None,
         on_drop: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._max_texts = max_texts
         self._max_batch_tokens = max_batch_tokens
+        self._max_batch_texts = max_batch_texts or max_batch_tokens  # a text has a token at least
         self._on_drop = on_drop
         self._lanes: dict[Priority, _Lane[T]] = {priority: _Lane() for priority in _PRIORITIES}
         self._changed = threading.Condition()
@@ -112,8 +116,8 @@ class BatchQueue(Generic[T]):
             with self._changed:
                 self._drop(ticket)
 
-    def take(self) -> list[QueuedText[T]]:
-        """Wait for work and return the next batch, sorted by length, longest first; empty when the queue is closed.
+    def take(self, *, wait: bool = True) -> list[QueuedText[T]]:
+        """Return the next batch, sorted by length, longest first; empty when the queue is closed, and without `wait` when nothing waits.
 
         Interactive texts come before bulk ones. The oldest text of the lane is always in the batch, so that nothing waits behind a better
         fit for ever. Of the batches around it that `max_batch_tokens` allows, it is the one with the largest share of work in its cost.
@@ -123,7 +127,7 @@ class BatchQueue(Generic[T]):
                 for lane in self._lanes.values():
                     if lane.waiting:
                         return self._form(lane)
-                if self._closed:
+                if self._closed or not wait:
                     return []
                 self._changed.wait()
 
@@ -137,15 +141,20 @@ class BatchQueue(Generic[T]):
         """Texts of a priority that wait."""
         return self._lanes[priority].waiting
 
+    def clear(self) -> list[Ticket[T]]:
+        """Drop all that waits, and return its tickets."""
+        with self._changed:
+            tickets = {text.ticket: None for lane in self._lanes.values() for bucket in lane.buckets.values() for text in bucket}
+            for ticket in tickets:
+                self._drop(ticket)
+            return list(tickets)
+
     def close(self) -> list[Ticket[T]]:
         """Refuse new work, wake the compute threads, and return the tickets whose texts will not be computed."""
         with self._changed:
             self._closed = True
-            tickets = {text.ticket: None for lane in self._lanes.values() for bucket in lane.buckets.values() for text in bucket}
-            for ticket in tickets:
-                self._drop(ticket)
             self._changed.notify_all()
-            return list(tickets)
+            return self.clear()
 
     def _drop(self, ticket: Ticket[T]) -> None:
         lane = self._lanes[ticket.priority]
@@ -184,7 +193,7 @@ class BatchQueue(Generic[T]):
             the share of tokens in what the batch costs, padding and the call included; and how many texts of each length are in it.
         """
         longest = lengths[0]
-        rows = max(1, self._max_batch_tokens // longest)
+        rows = min(max(1, self._max_batch_tokens // longest), self._max_batch_texts)
         counts: dict[int, int] = {}
         taken = tokens = 0
         efficiency = 0.0

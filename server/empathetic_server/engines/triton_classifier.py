@@ -1,6 +1,7 @@
-"""The classifier behind Triton: tokens go out over gRPC in shared lengths, so that Triton can batch what several clients send.
+"""The classifier behind Triton: batches formed here go out over gRPC, few at a time.
 
-    texts ─► tokenizer threads ─► length buckets ─► gRPC ─► Triton's dynamic batcher
+Triton's own queue would know priorities and deadlines, too, but Triton 2.51 idles with it where lengths are mixed (docs/log.md). So texts
+wait in this process, as they do for the embedded engine, and an address gets just as many batches as keep its instances busy.
 
 Several addresses stand in for each other. Each is asked every second whether it serves the model of the manifest; work goes to those that
 do, and moves to another one when its own stops answering. Classifying twice does no harm, so that whatever is lost is sent again.
@@ -11,35 +12,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from .. import logs
-from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, InternalError, Overloaded
+from ..errors import ArtifactError, BackendUnavailable, DeadlineExceeded, EmpatheticError
 from ..metrics import Metrics
+from .batching import Batch, BatchingClassifier, RunningBatch, Scores
 from .manifest import MODEL_NAME, Manifest
-from .protocols import Classification, Priority
-from .window_tokenizer import WindowTokenizer
 
 logger = logging.getLogger(__name__)
 
-# Triton's batcher puts together what has one length. Steps of eight pad the usual text by some three tokens.
-_BUCKETS = (8, 16, 24, 32, 40, 48, 56, 64, 96, 128)
-# Rows of one request: enough to fill the cores, few enough that a person's message does not wait long behind them.
-_MAX_ROWS = 32
-_PRIORITIES: dict[Priority, int] = {"interactive": 1, "bulk": 2}
+# `max_batch_size` of the repository that the export writes.
+_MAX_BATCH_TEXTS = 64
+# Batches that an address gets beyond those that its instances compute, so that none of them waits for the next one's journey.
+_BATCHES_AHEAD = 1
 _PROBE_SECONDS = 1.0
 # One probe may be late on a busy machine; two in a row are not.
 _FAILURES_TO_LEAVE = 2
-
-_Scores = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits (rows, labels), embeddings (rows, hidden size)
 
 
 class _Gone(Exception):
@@ -47,7 +40,7 @@ class _Gone(Exception):
 
 
 class _Rejected(Exception):
-    """Triton answered that the model failed on a request."""
+    """Triton answered that the model failed on a batch."""
 
 
 @dataclass(eq=False)
@@ -56,21 +49,26 @@ class _Address:
 
     url: str
     client: InferenceServerClient
-    left: asyncio.Event  # set while it is not used; what waits for its answers is let go
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # set while it is not used; what waits for its answers is let go
     is_ready: bool = False
+    instances: int = 1
     running: int = 0
     failures: int = 0
     complaint: str = ""
 
+    def has_room(self) -> bool:
+        return self.is_ready and self.running < self.instances + _BATCHES_AHEAD
 
-class TritonClassifier:
+
+class TritonClassifier(BatchingClassifier):
     """Classifies on one Triton or several.
 
     Args:
         manifest: the verified artifact; Triton must serve the same model.
         addresses: HOST:PORT of each Triton's gRPC.
-        max_queued_texts: texts of one priority that may wait for an answer.
-        metrics: where stages, queue and addresses are recorded.
+        max_batch_tokens: tokens in a batch, padding included.
+        max_queued_texts: texts of one priority that may wait.
+        metrics: where stages, batches, queue and addresses are recorded.
 
     Raises:
         ArtifactError: the tokenizer cannot be loaded.
@@ -78,19 +76,21 @@ class TritonClassifier:
 
     name = "triton"
 
-    def __init__(self, manifest: Manifest, *, addresses: Sequence[str], max_queued_texts: int, metrics: Metrics) -> None:
-        self.labels = manifest.labels
-        self.thresholds = manifest.thresholds
-        self.model_version = manifest.model_version
+    def __init__(
+        self, manifest: Manifest, *, addresses: Sequence[str], max_batch_tokens: int, max_queued_texts: int, metrics: Metrics
+    ) -> None:
+        super().__init__(
+            manifest,
+            max_batch_tokens=max_batch_tokens,
+            max_queued_texts=max_queued_texts,
+            metrics=metrics,
+            max_batch_texts=_MAX_BATCH_TEXTS,
+        )
         self._manifest = manifest
         self._urls = tuple(addresses)
-        self._max_queued_texts = max_queued_texts
-        self._metrics = metrics
-        self._tokenizer = WindowTokenizer(manifest)
-        self._waiting: dict[Priority, int] = {"interactive": 0, "bulk": 0}
         self._addresses: list[_Address] = []
         self._probing: list[asyncio.Task[None]] = []
-        self._closed = False
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect to every address; one that is away is waited for while the server runs.
@@ -99,7 +99,7 @@ class TritonClassifier:
             ArtifactError: an address serves another model.
         """
         for url in self._urls:
-            address = _Address(url, InferenceServerClient(url), asyncio.Event())
+            address = _Address(url, InferenceServerClient(url))
             address.left.set()
             self._metrics.triton_ready.labels(url).set(0)
             self._addresses.append(address)
@@ -111,22 +111,6 @@ class TritonClassifier:
                 logger.warning("Triton at %s does not serve the model yet", address.url)
             self._probing.append(asyncio.create_task(self._probe_forever(address)))
 
-    async def classify(self, texts: Sequence[str], *, priority: Priority, timeout_s: float) -> Classification:
-        """Score texts; see `EmotionClassifier`."""
-        if self._closed:
-            raise BackendUnavailable("the classifier is shutting down", retry_after_s=1)
-        if self._waiting[priority] + len(texts) > max(self._max_queued_texts, len(texts)):
-            raise Overloaded("too many texts are waiting", retry_after_s=1)
-        self._waiting[priority] += len(texts)
-        self._metrics.queued_texts[priority].inc(len(texts))
-        try:
-            return await asyncio.wait_for(self._classify(texts, priority, time.monotonic() + timeout_s), timeout_s)
-        except asyncio.TimeoutError as exc:  # on Python 3.10 it is not yet the built-in TimeoutError
-            raise DeadlineExceeded(f"no answer within the deadline of {round(timeout_s * 1000)} ms") from exc
-        finally:
-            self._waiting[priority] -= len(texts)
-            self._metrics.queued_texts[priority].dec(len(texts))
-
     def ready(self) -> bool:
         """Whether an address serves the model."""
         return not self._closed and any(address.is_ready for address in self._addresses)
@@ -134,110 +118,89 @@ class TritonClassifier:
     async def aclose(self) -> None:
         """Let go of what waits, and disconnect."""
         self._closed = True
+        self._refuse(self._queue.close(), BackendUnavailable("the classifier is shutting down", retry_after_s=1))
         for task in self._probing:
             task.cancel()
         await asyncio.gather(*self._probing, return_exceptions=True)
         addresses, self._addresses = self._addresses, []
         for address in addresses:
             address.left.set()
+        await asyncio.gather(*self._sending)
+        for address in addresses:
             await address.client.close()
         self._tokenizer.close()
 
-    async def _classify(self, texts: Sequence[str], priority: Priority, deadline: float) -> Classification:
-        started = time.perf_counter()
-        ids, truncated = await self._tokenizer.tokenize(texts, deadline - time.monotonic())
-        tokenized = time.perf_counter()
-        logits = np.empty((len(ids), len(self.labels)), np.float32)
-        embeddings = np.empty((len(ids), self._manifest.hidden_size), np.float32)
+    def _on_arrival(self) -> None:
+        self._send_waiting()
 
-        async def score(bucket: int, indices: list[int]) -> None:
-            try:
-                logits[indices], embeddings[indices] = await self._infer(self._pad(bucket, [ids[i] for i in indices]), priority, deadline)
-            except _Rejected as exc:
-                if len(indices) == 1:
-                    raise InternalError(f"the model failed on input[{indices[0]}]") from exc
-                for index in indices:
-                    await score(bucket, [index])
+    def _send_waiting(self) -> None:
+        """Send what waits, as far as the addresses have room; refuse it when none is left."""
+        if not self.ready():
+            self._refuse(self._queue.clear(), BackendUnavailable("no Triton serves the model now", retry_after_s=1))
+        while candidates := [address for address in self._addresses if address.has_room()]:
+            texts = self._queue.take(wait=False)
+            if not texts:
+                return
+            address = min(candidates, key=lambda candidate: candidate.running)
+            address.running += 1
+            task = asyncio.create_task(self._send(texts, address))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
-        chunks = [asyncio.create_task(score(bucket, indices)) for bucket, indices in self._chunks(ids)]
+    async def _send(self, texts: Batch, address: _Address) -> None:
         try:
-            await asyncio.gather(*chunks)
+            await self._compute(texts, address)
         finally:
-            for chunk in chunks:
-                chunk.cancel()
-        finished = time.perf_counter()
-        probabilities: NDArray[np.float32] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # the sigmoid, without overflow
-        if not np.isfinite(probabilities).all():
-            raise InternalError(f"the model failed on input[{int(np.argmin(np.isfinite(probabilities).all(axis=1)))}]")
-        self._metrics.tokenize_seconds.observe(tokenized - started)
-        self._metrics.compute_seconds.observe(finished - tokenized)
-        self._metrics.classified_texts.inc(len(ids))
-        return Classification(
-            probabilities=probabilities,
-            embeddings=embeddings,
-            tokens=tuple(len(row) for row in ids),
-            truncated=truncated,
-            tokenize_ms=1000 * (tokenized - started),
-            queue_ms=0.0,  # Triton's queue is a part of its answer's time, and it does not say which
-            compute_ms=1000 * (finished - tokenized),
-        )
+            address.running -= 1
+            self._send_waiting()
 
-    def _chunks(self, ids: Sequence[NDArray[np.int64]]) -> list[tuple[int, list[int]]]:
-        """Return (length, indices of texts) of each request."""
-        by_bucket: dict[int, list[int]] = defaultdict(list)
-        for index, row in enumerate(ids):
-            by_bucket[next((bucket for bucket in _BUCKETS if len(row) <= bucket), self._manifest.max_length)].append(index)
-        return [
-            (min(bucket, self._manifest.max_length), indices[start : start + _MAX_ROWS])
-            for bucket, indices in by_bucket.items()
-            for start in range(0, len(indices), _MAX_ROWS)
-        ]
+    async def _compute(self, texts: Batch, address: _Address) -> None:
+        batch = self._begin(texts)
+        outcome: Scores | Exception
+        try:
+            outcome = await self._infer(batch, address)
+        except Exception as exc:  # whatever the library raises, the batch's texts must be answered
+            outcome = exc
+        parallel = sum(known.instances for known in self._addresses if known.is_ready)
+        for text in self._end(batch, outcome, max(1, parallel)):
+            await self._compute([text], address)
 
-    def _pad(self, length: int, rows: Sequence[NDArray[np.int64]]) -> list[InferInput]:
-        ids = np.full((len(rows), length), self._manifest.pad_id, dtype=np.int64)
-        mask = np.zeros((len(rows), length), dtype=np.int64)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        inputs = [InferInput(name, ids.shape, "INT64") for name in ("input_ids", "attention_mask")]
-        for tensor, array in zip(inputs, (ids, mask), strict=True):
-            tensor.set_data_from_numpy(array)
-        return inputs
-
-    async def _infer(self, inputs: list[InferInput], priority: Priority, deadline: float) -> _Scores:
-        """Ask the least busy address, and the next one when it is gone.
+    async def _infer(self, batch: RunningBatch, address: _Address) -> Scores:
+        """Ask an address, and the next one when it is gone.
 
         Raises:
             BackendUnavailable: none is left.
-            _Rejected: the model failed on this request.
+            DeadlineExceeded: the last deadline of the batch's requests has passed.
+            _Rejected: the model failed on this batch.
         """
         tried: set[_Address] = set()
-        while candidates := [address for address in self._addresses if address.is_ready and address not in tried]:
-            address = min(candidates, key=lambda candidate: candidate.running)
-            tried.add(address)
+        candidates = [address]
+        while candidates:
+            chosen = min(candidates, key=lambda candidate: candidate.running)
+            tried.add(chosen)
             try:
-                return await self._ask(address, inputs, priority, deadline)
+                return await self._ask(chosen, batch)
             except _Gone:
-                continue
+                candidates = [other for other in self._addresses if other.is_ready and other not in tried]
         raise BackendUnavailable("no Triton serves the model now", retry_after_s=1)
 
-    async def _ask(self, address: _Address, inputs: list[InferInput], priority: Priority, deadline: float) -> _Scores:
-        """Ask one address; its leaving ends the wait, and so does the caller's: Triton then drops the request."""
-        remaining_s = max(0.001, deadline - time.monotonic())
+    async def _ask(self, address: _Address, batch: RunningBatch) -> Scores:
+        """Ask one address; its leaving ends the wait."""
+        inputs = []
+        for name, array in (("input_ids", batch.ids), ("attention_mask", batch.mask)):
+            inputs.append(InferInput(name, array.shape, "INT64"))
+            inputs[-1].set_data_from_numpy(array)
         asking = asyncio.create_task(
             address.client.infer(
                 MODEL_NAME,
                 inputs,
                 str(self._manifest.version),
                 outputs=[InferRequestedOutput("logits"), InferRequestedOutput("embedding")],
-                request_id=logs.request_id.get(),
-                priority=_PRIORITIES[priority],
-                timeout=round(remaining_s * 1e6),
-                client_timeout=remaining_s,
+                request_id=",".join(dict.fromkeys(request.id for request in batch.requests)),
+                client_timeout=max(0.001, max(request.deadline for request in batch.requests) - time.monotonic()),
             )
         )
         leaving = asyncio.create_task(address.left.wait())
-        address.running += 1
         try:
             await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
@@ -247,16 +210,13 @@ class TritonClassifier:
         except InferenceServerException as exc:
             raise self._translated(address, exc) from None
         finally:
-            address.running -= 1
             for task in (asking, leaving):
                 task.cancel()
 
-    def _translated(self, address: _Address, exc: InferenceServerException) -> Exception:
+    def _translated(self, address: _Address, exc: InferenceServerException) -> EmpatheticError | _Gone | _Rejected:
         """Return what Triton's error means. Its text is not passed on: it may hold what was asked."""
-        status, message = str(exc.status()).removeprefix("StatusCode."), exc.message()
-        if "maximum queue size" in message:
-            return Overloaded("Triton's queue is full", retry_after_s=1)
-        if status == "DEADLINE_EXCEEDED" or "timeout expired" in message:
+        status = str(exc.status()).removeprefix("StatusCode.")
+        if status == "DEADLINE_EXCEEDED":
             return DeadlineExceeded("no answer from Triton within the deadline")
         if status in ("UNAVAILABLE", "NOT_FOUND", "CANCELLED"):
             self._leave(address, f"gRPC status {status}")
@@ -277,6 +237,7 @@ class TritonClassifier:
             is_served = await address.client.is_model_ready(MODEL_NAME, version, client_timeout=_PROBE_SECONDS)
             if is_served:
                 served = await address.client.get_model_config(MODEL_NAME, version, client_timeout=_PROBE_SECONDS)
+                address.instances = sum(group.count * max(1, len(group.gpus)) for group in served.config.instance_group)
                 digest = served.config.parameters[f"model_sha256.{version}"].string_value
                 if digest != self._manifest.model_sha256:
                     complaint = f"it serves another model (SHA-256 {digest[:12] or 'unknown'}, not {self._manifest.model_sha256[:12]})"
@@ -287,6 +248,7 @@ class TritonClassifier:
             address.is_ready = True
             address.left.clear()
             self._metrics.triton_ready.labels(address.url).set(1)
+            self._send_waiting()
         else:
             address.failures += 1
             if address.is_ready and (complaint or address.failures >= _FAILURES_TO_LEAVE):
@@ -299,3 +261,4 @@ class TritonClassifier:
         address.is_ready = False
         address.left.set()
         self._metrics.triton_ready.labels(address.url).set(0)
+        self._send_waiting()
