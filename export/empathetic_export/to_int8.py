@@ -3,7 +3,7 @@
 Dynamic quantization takes one activation range over a whole batch, so that a text's answer depends on its neighbors. Here every
 range is a constant, calibrated on real tokens alone, and the integer operators are emitted directly:
 
-    MatMul(x, W)        → QuantizeLinear(x) · MatMulIntegerToFloat
+    MatMul(x, W) + b    → QuantizeLinear(x) · MatMulIntegerToFloat
     Attention(x, W, b)  → QuantizeLinear(x) · QAttention
     Gather(table, ids)  → Gather(int8 rows) · Cast · Mul(Gather(row scales))
 
@@ -14,7 +14,8 @@ divided by a factor per channel, and the rows of its weights are multiplied by i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +113,13 @@ def to_int8(model: onnx.ModelProto, activations: Mapping[str, Activation]) -> on
     graph = quantized.graph
     rewriter = _Rewriter(_constants(graph), activations)
     products = {node.output[0] for node in _products(graph)}
+    biases = _biases(graph, products)
+    added = {bias.output[0] for bias in biases.values()}
     for node in graph.node:
+        if node.output[0] in added:
+            continue
         if node.output[0] in products:
-            rewriter.product(node)
+            rewriter.product(node, biases.get(node.output[0]))
         elif node.op_type == "Gather" and rewriter.is_table(node):
             rewriter.table(node)
         else:
@@ -146,13 +151,16 @@ class _Rewriter:
         table = self._constants.get(node.input[0])
         return table is not None and table.data_type == TensorProto.FLOAT and len(table.dims) == 2 and table.dims[0] >= _TABLE_ROWS
 
-    def product(self, node: onnx.NodeProto) -> None:
-        """Replace a MatMul or Attention by its integer form."""
+    def product(self, node: onnx.NodeProto, add: onnx.NodeProto | None) -> None:
+        """Replace a MatMul and the Add of its bias, or an Attention, by the integer form."""
         value, scale, zero = self._activation(node.input[0])
         weight, weight_scale, weight_zero = self._weight(node)
         if node.op_type == "MatMul":
             inputs = [value, weight, scale, weight_scale, zero, weight_zero]
-            self.nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, node.output, name=node.name, domain=_CONTRIB))
+            if add is not None:
+                inputs += [name for name in add.input if name in self._constants]
+            outputs = node.output if add is None else add.output
+            self.nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, outputs, name=node.name, domain=_CONTRIB))
             return
         inputs = [value, weight, node.input[2], scale, weight_scale, node.input[3], zero, weight_zero]
         integer = helper.make_node("QAttention", inputs, node.output, name=node.name, domain=_CONTRIB)
@@ -226,3 +234,17 @@ def _products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         and len(constants[node.input[1]].dims) == 2
         and node.input[0] not in constants
     ]
+
+
+def _biases(graph: onnx.GraphProto, products: Set[str]) -> dict[str, onnx.NodeProto]:
+    """Return, by the output of a MatMul that nothing else reads, the Add of a vector to it."""
+    constants = _constants(graph)
+    readers = Counter(name for node in graph.node for name in node.input) + Counter(output.name for output in graph.output)
+    matrices = {node.output[0] for node in graph.node if node.op_type == "MatMul"} & products
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Add":
+            for value, bias in (tuple(node.input), tuple(node.input)[::-1]):
+                if value in matrices and readers[value] == 1 and bias in constants and len(constants[bias].dims) == 1:
+                    found[value] = node
+    return found

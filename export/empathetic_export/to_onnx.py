@@ -47,6 +47,8 @@ def to_onnx(checkpoint: Checkpoint, path: Path) -> None:
 def fuse(source: Path, checkpoint: Checkpoint) -> onnx.ModelProto:
     """Fuse attention, GELU and layer norms into ONNX Runtime's own operators, where the family's nodes are known to it."""
     options = FusionOptions("bert")
+    # On a processor a layer norm fused with what comes before it takes five times as long (docs/log.md); biases go into the int8 products.
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = options.enable_bias_gelu = False
     # Fused embeddings would hide the word table, which int8 stores row by row.
     options.enable_embed_layer_norm = False
     config = checkpoint.model.config

@@ -56,7 +56,7 @@ class EmotionClassifier(Protocol):
 
     @property
     def model_version(self) -> str:
-        """The model's version and the first digits of its SHA-256, such as `1-515018f6fea1`."""
+        """The model's version and the first digits of its SHA-256, such as `1-17c36e5cd980`."""
 
     async def open(self) -> None:
         """Connect; comes before all else. An engine that is away is no error: it may come.
