@@ -80,27 +80,39 @@ async def _answers(server_python: str, settings: dict[str, str], replies: list[s
             # A cleaner in front of the guard may take out the whole reply: it is gone, too.
             return answer["finish_reason"]
 
-    async with _scripted_model(replies) as url:
+    async with _scripted_model(replies) as (url, asked):
         wanted = {**settings, "EMPATHETIC_GENERATOR": "vllm", "EMPATHETIC_VLLM_URL": url, "EMPATHETIC_VLLM_MODEL": "table"}
         server = running_server(server_python, **wanted)
         address = await asyncio.to_thread(server.__enter__)
         try:
             async with aiohttp.ClientSession(address, raise_for_status=True) as session:
-                return await asyncio.gather(*(ask(session, number) for number in range(len(replies))))
+                ends = await asyncio.gather(*(ask(session, number) for number in range(len(replies))))
         finally:
             await asyncio.to_thread(server.__exit__, None, None, None)
+    if missing := set(range(len(replies))) - asked:
+        raise RuntimeError(f"the server did not take {len(missing)} of {len(replies)} replies from the scripted model")
+    return ends
 
 
 @asynccontextmanager
-async def _scripted_model(replies: list[str]) -> AsyncIterator[str]:
-    """Serve OpenAI's streaming shape on loopback, saying word by word the reply whose number is in the last message."""
+async def _scripted_model(replies: list[str]) -> AsyncIterator[tuple[str, set[int]]]:
+    """Serve OpenAI's streaming shape on loopback, saying word by word the reply whose number is in the last message.
+
+    Yields:
+        its base URL, and the numbers of the replies that it has been asked for so far.
+    """
+    asked: set[int] = set()
+
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "table", "object": "model"}]})
 
     async def complete(request: web.Request) -> web.StreamResponse:
         messages = (await request.json())["messages"]
-        reply = replies[int(_ROW.findall(messages[-1]["content"])[-1])]
+        number = int(_ROW.findall(messages[-1]["content"])[-1])
+        asked.add(number)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for piece in (*re.findall(r"\s*\S+", reply), None):
+        for piece in (*re.findall(r"\s*\S+", replies[number]), None):
             choice = {"index": 0, "delta": {} if piece is None else {"content": piece}, "finish_reason": "stop" if piece is None else None}
             chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "table", "choices": [choice]}
             await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
@@ -108,11 +120,12 @@ async def _scripted_model(replies: list[str]) -> AsyncIterator[str]:
         return response
 
     application = web.Application()
+    application.router.add_get("/v1/models", models)
     application.router.add_post("/v1/chat/completions", complete)
     runner = web.AppRunner(application)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1", asked
     finally:
         await runner.cleanup()
