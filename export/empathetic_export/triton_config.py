@@ -26,8 +26,6 @@ class TritonConfig:
 
     Attributes:
         max_batch_size: rows that Triton puts into one call.
-        preferred_batch_sizes: sizes at which a batch leaves at once.
-        max_queue_delay_us: longest time that a request waits for others, in microseconds.
         instances: copies of the model per device; KIND_AUTO takes the GPUs, or the CPU where there is none.
         profiles: optimization profiles of a TensorRT plan; Triton uses the first alone unless it is told of the others.
         warmup_lengths: sequence lengths that are run once before the model is ready.
@@ -40,8 +38,6 @@ class TritonConfig:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int = 64
-    preferred_batch_sizes: tuple[int, ...] = (8, 16, 32)
-    max_queue_delay_us: int = 2000
     instances: int = 1
     profiles: int = 0
     warmup_lengths: tuple[int, ...] = ()
@@ -57,11 +53,9 @@ class TritonConfig:
             f"max_batch_size: {self.max_batch_size}",
             *(f"input {_tensor(tensor)}" for tensor in self.inputs),
             *(f"output {_tensor(tensor)}" for tensor in self.outputs),
-            # No priorities and no queue policy: with either, Triton 2.51 idles where lengths are mixed (docs/log.md).
-            "dynamic_batching {\n"
-            f"  preferred_batch_size: {_list(self.preferred_batch_sizes)}\n"
-            f"  max_queue_delay_microseconds: {self.max_queue_delay_us}\n"
-            "}",
+            # What waits while the model computes leaves together; nothing waits for company. With priorities or a queue policy, Triton 2.51
+            # idles where lengths are mixed (docs/log.md): both are the server's.
+            "dynamic_batching {\n}",
             f"instance_group {{\n  count: {self.instances}\n  kind: KIND_AUTO\n{self._profiles()}}}",
             f"version_policy {{\n  latest {{\n    num_versions: {self.versions}\n  }}\n}}",
             *(
