@@ -41,7 +41,7 @@ NOTE_READER = "empathetic-responder"
 _REST_S = 0.05
 # What a template adds to a message, at the most.
 _MESSAGE_TOKENS = 16
-# More than turns may run at once: vLLM queues by itself.
+# Far more than turns run at once: vLLM queues by itself.
 _CONNECTIONS = 1000
 
 
