@@ -160,9 +160,10 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
             return task.result()
         raise ClientDisconnect
     finally:
-        task.cancel()
         gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # the queue has let go of the texts when this returns
 
 
 async def send_in_time(send: Send, message: Message) -> None:
