@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 
 from . import environment, report
+from .quick_engine import quick_engine
 from .samples import percentile
 
 _TEXTS = (
@@ -39,27 +42,36 @@ async def _classify(session: aiohttp.ClientSession, address: str, client: int, r
             await response.read()
 
 
-async def _converse(session: aiohttp.ClientSession, address: str, client: int, requests: int, _: int) -> None:
-    async with session.ws_connect(f"{address}/v1/chat/ws") as socket:
-        await socket.send_json({"type": "hello"})
-        await socket.receive_json()
+async def _converse(
+    session: aiohttp.ClientSession, address: str, client: int, requests: int, _: int, finish_reason: str = "fallback"
+) -> None:
+    async with session.ws_connect(f"{address}/v1/chat/ws") as chat:
+        await chat.send_json({"type": "hello"})
+        await chat.receive_json()
         for number in range(requests):
-            await socket.send_json({"type": "message", "text": _TEXTS[(client + number) % len(_TEXTS)], "client_id": f"{number}"})
-            while (frame := await socket.receive_json())["type"] != "done":
-                if frame["type"] == "error":
-                    raise RuntimeError(f"a turn failed: {frame}")
+            await chat.send_json({"type": "message", "text": _TEXTS[(client + number) % len(_TEXTS)], "client_id": f"{number}"})
+            while (frame := await chat.receive_json())["type"] not in ("done", "error"):
+                pass
+            if frame.get("finish_reason") != finish_reason:
+                raise RuntimeError(f"a turn failed: {frame}")
 
 
 class Load(NamedTuple):
-    """What each client does, how many there are, how often each does it, and with how many texts."""
+    """What each client does, how many there are, how often each does it, with how many texts, and who writes replies."""
 
     work: Callable[[aiohttp.ClientSession, str, int, int, int], Awaitable[None]]
     clients: int
     requests: int
     texts: int = 1
+    generator: str = "written"
 
 
-LOADS = {"single": Load(_classify, 64, 30), "bulk": Load(_classify, 4, 15, texts=64), "chat": Load(_converse, 16, 30)}
+LOADS = {
+    "single": Load(_classify, 64, 30),
+    "bulk": Load(_classify, 4, 15, texts=64),
+    "chat": Load(_converse, 16, 30),
+    "engine": Load(partial(_converse, finish_reason="stop"), 16, 30, generator="vllm"),
+}
 
 
 class Spent(NamedTuple):
@@ -72,23 +84,27 @@ class Spent(NamedTuple):
 
 def measure(python: str, load: Load, **settings: str) -> Spent:
     """Start a server, load it, and stop it; raises RuntimeError when it does not start or answers with an error."""
-    defaults = {"EMPATHETIC_PAGE": "false", "EMPATHETIC_SESSIONS": "memory://", "EMPATHETIC_GENERATOR": "written"}
+    listening = socket.create_server(("127.0.0.1", 0))
+    engine = {"EMPATHETIC_GENERATOR": load.generator, "EMPATHETIC_VLLM_URL": f"http://127.0.0.1:{listening.getsockname()[1]}/v1"}
+    defaults = {"EMPATHETIC_PAGE": "false", "EMPATHETIC_SESSIONS": "memory://", **engine}
     environment = {**os.environ, **defaults, "EMPATHETIC_PORT": "0", "EMPATHETIC_LOG_LEVEL": "warning", **settings}
-    with subprocess.Popen([python, "-m", "empathetic_server"], env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # the user's own interpreter
+    command = [python, "-m", "empathetic_server"]
+    with listening, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # the user's own interpreter
         try:
             found = re.search(r"http://\S+:\d+", process.stdout.readline() if process.stdout else "")
             if not found:
                 raise RuntimeError("the server did not start; its reason is above")
             _, start_s = _spent(process.pid)
-            loop_s, whole_s = asyncio.run(_load(found[0], process.pid, load))
+            loop_s, whole_s = asyncio.run(_load(found[0], process.pid, load, listening))
         finally:
             process.terminate()
             process.wait(60)
     return Spent(1000 * start_s, 1000 * loop_s, 1000 * whole_s)
 
 
-async def _load(address: str, process: int, load: Load) -> tuple[float, float]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), raise_for_status=True) as session:
+async def _load(address: str, process: int, load: Load, listening: socket.socket) -> tuple[float, float]:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with quick_engine(listening), aiohttp.ClientSession(connector=connector, raise_for_status=True) as session:
 
         async def send(requests: int) -> None:
             await asyncio.gather(*(load.work(session, address, client, requests, load.texts) for client in range(load.clients)))

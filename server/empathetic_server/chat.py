@@ -20,7 +20,7 @@ from .errors import BackendError, NotFound
 from .events import Disclosure, Done, Event
 from .metrics import Metrics
 from .names import Refused, find_name
-from .responder import Answer, Responder
+from .responder import Answer, Detected, Responder
 from .session_ids import is_temporary, new_session_id
 from .sessions.protocols import Conversation, Message, Session, SessionStore, now
 from .strategies import Moment
@@ -149,7 +149,14 @@ class ChatService:
         return next((message for message in messages if message.client_id == request.client_id), None)
 
     async def reply(
-        self, session_id: str, message_id: str, reply_id: str, *, stop: asyncio.Event, next_seq: Callable[[], int]
+        self,
+        session_id: str,
+        message_id: str,
+        reply_id: str,
+        *,
+        stop: asyncio.Event,
+        detecting: asyncio.Task[Detected] | None,
+        next_seq: Callable[[], int],
     ) -> AsyncGenerator[Event, None]:
         """Answer a stored message of the person.
 
@@ -160,6 +167,7 @@ class ChatService:
             message_id: the user's message.
             reply_id: the id of the reply.
             stop: when set, the reply ends with what was shown until then.
+            detecting: the message's emotions, if it was begun to detect them.
             next_seq: tells the number that the next frame will have, for the store.
 
         Raises:
@@ -176,7 +184,9 @@ class ChatService:
         disclosed_at = now() if _seconds_since(session.disclosed_at) >= persona.DISCLOSURE_INTERVAL_S else None
         if disclosed_at:
             yield Disclosure(persona.DISCLOSURE)
-        answering = self.responder.respond(messages, reply_id=reply_id, stop=stop, user_name=user_name, moment=moment, replaced=replaced)
+        answering = self.responder.respond(
+            messages, reply_id=reply_id, stop=stop, detecting=detecting, user_name=user_name, moment=moment, replaced=replaced
+        )
         async with aclosing(answering):
             async for happening in answering:
                 if not isinstance(happening, Answer):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # At lower levels these libraries log what people write.
-_TALKATIVE = ("openai", "httpx2", "httpcore2", "websockets", "uvicorn")
+_TALKATIVE = ("httpx2", "httpcore2", "websockets", "uvicorn")
 
 
 def configure_logging(level: str, log_format: Literal["text", "json"]) -> None:

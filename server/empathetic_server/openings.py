@@ -29,6 +29,7 @@ of course | look | please | just | honestly | sorry | i'm sorry | i'm so sorry |
 _CONTRACTED = {"am": "'m", "is": "'s", "are": "'re"}
 # With fewer words in common with a sentence of the system prompt, it may be chance.
 _LEAK_WORDS = 5
+_FULL = {contraction: full for full, contraction in _CONTRACTED.items()}
 _KEY = re.compile(r"'?\w+|[,:]")
 
 # From key to key; the entries "!" and "+", which are no keys, mark the ends of forbidden openings and of lead-ins.
@@ -51,6 +52,11 @@ def keys_of(text: str) -> list[str]:
     """Return what counts of a text when openings are compared: words without case, commas and colons."""
     found: list[str] = _KEY.findall(text.casefold().replace("\u2019", "'"))
     return [_CONTRACTED.get(key, key) for key in found]
+
+
+def can_follow(begun: str, node: Openings) -> bool:
+    """Whether a word of which this much is known, small Latin letters, may be one that goes on from a node."""
+    return any(_FULL.get(key, key).startswith(begun) for key in node)
 
 
 def _tree(forbidden: Iterable[str], leads: Iterable[str]) -> Openings:

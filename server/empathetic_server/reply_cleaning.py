@@ -3,7 +3,8 @@
     characters ─► words ─► without markup ─► without stage directions ─► without the name ─► sentences ─► shown
 
 Every decision is made at the end of a word, so it does not matter how the text was cut into chunks, and a sentence is held back only
-while it can still become one that must not be shown. Pure; knows no generator and no conversation.
+while it can still become one that must not be shown: often the first letters of the next word tell that it cannot.
+Pure; knows no generator and no conversation.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _DIRECTION = re.compile(
 )
 _QUOTES = re.compile('["“”]')
 _REPEATED = re.compile(r"[!?.…]{2,}|,{2,}|;{2,}")
+# As many of a word's first letters as are looked at before it is complete; no opening has a longer word.
+_FORESEEN_LETTERS = 16
+_LETTERS = re.compile(rf"[A-Za-z]{{1,{_FORESEEN_LETTERS}}}")
 # Two small letters, so that "Ph.D." and "U.S." stay in one piece.
 _GLUED = re.compile(r"(?<=[a-zà-ÿ]{2}[.!?…])(?=[A-Z])")
 
@@ -46,6 +50,9 @@ class ReplyCleaner:
         system_prompt: a sentence that begins as one of its sentences is dropped.
         user_name: what the person wants to be called; a reply calls them so once at most.
         name_used: whether an earlier reply did a moment ago, so that this one does not.
+
+    Attributes:
+        coming: the first letters, in small ones, of what is shown next unless the reply ends before; empty where that is not certain.
     """
 
     def __init__(self, system_prompt: str, user_name: str | None, name_used: bool) -> None:
@@ -58,6 +65,7 @@ class ReplyCleaner:
         self._quoted = False
         self._group: list[str] = []
         self._closer = ""
+        self.coming = ""
 
     @property
     def ended(self) -> bool:
@@ -69,11 +77,14 @@ class ReplyCleaner:
         for piece in _SPACE.split(text):
             if self.ended:
                 break
+            if not piece:
+                continue
             if not piece.isspace():
                 self._word.append(piece)
                 continue
             self._end_word()
             self._line_starts |= bool(piece.strip(" \t"))
+        self._foresee()
         return self._sentences.take()
 
     def finish(self, reason: Literal["stop", "length", "broken", "stopped"]) -> str:
@@ -91,6 +102,13 @@ class ReplyCleaner:
         else:
             self._sentences.finish(complete=False)
         return self._sentences.take()
+
+    def _foresee(self) -> None:
+        """See what the first letters of the word under way already tell."""
+        begun = _LETTERS.match("".join(self._word[:_FORESEEN_LETTERS]))
+        letters = begun[0].casefold() if begun else ""
+        is_next = letters and not self._group and not self._name_part and not self._name.startswith(letters)
+        self.coming = letters if is_next and self._sentences.foresee(letters) else ""
 
     def _end(self) -> None:
         self._release_group()

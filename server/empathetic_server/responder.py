@@ -1,6 +1,6 @@
 """Answers one message: safety, emotion, plan, reply; goes on without a part that fails.
 
-    message ─► rules ─► classifier ─► learned score ─► plan ─► writing ─► deltas
+    message ─► rules, and meanwhile classifier ─► learned score ─► plan ─► writing ─► deltas
 
 Keeps no conversation and stores nothing: it is given the messages and yields events, the last of them an `Answer`.
 """
@@ -55,6 +55,21 @@ class Answer:
 Answering = EmotionDetected | SafetyRaised | Delta | Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What the classifier and the learned score found in a message.
+
+    Attributes:
+        emotion: an element of `data` in the wire contract, or None while the classifier cannot answer.
+        learned: the level that the learned score speaks for.
+        classify_ms: how long it took; None likewise.
+    """
+
+    emotion: Mapping[str, Any] | None = None
+    learned: Level = "none"
+    classify_ms: float | None = None
+
+
 @dataclass(slots=True)
 class _Progress:
     """What is known so far of one reply."""
@@ -62,7 +77,6 @@ class _Progress:
     started: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
     first_token_ms: float | None = None
-    classify_ms: float | None = None
 
     def elapsed_ms(self) -> float:
         return round(1000 * (time.perf_counter() - self.started), 3)
@@ -102,12 +116,19 @@ class Responder:
         """Whether the written reply is due, by the rules alone: needs nothing but the texts."""
         return self._assess(self._read(messages), messages).is_crisis
 
+    async def detect(self, text: str) -> asyncio.Task[Detected]:
+        """Begin to detect a message's emotions; when this returns, the work has begun, and goes on beside whatever is done next."""
+        detecting = asyncio.ensure_future(self._detect(text))
+        await asyncio.sleep(0)
+        return detecting
+
     async def respond(
         self,
         messages: Sequence[Message],
         *,
         reply_id: str,
         stop: asyncio.Event,
+        detecting: asyncio.Task[Detected] | None = None,
         user_name: str | None = None,
         moment: Moment = "ordinary",
         replaced: Sequence[str] = (),
@@ -120,6 +141,7 @@ class Responder:
             messages: the conversation, oldest first.
             reply_id: the id that the deltas carry.
             stop: when set, generation is aborted and the answer is what was shown until then.
+            detecting: from `detect`, of the message; it is cancelled when it is not needed any more.
             user_name: what the person wants to be called.
             moment: what the person just did besides telling.
             replaced: replies that this one stands in for, and should not repeat.
@@ -132,17 +154,22 @@ class Responder:
         """
         progress = _Progress()
         message = messages[-1]
-        reading = self._read(messages)
-        safety = self._assess(reading, messages)
+        detecting = detecting or await self.detect(message.text)
         ending = Ending("crisis", prompt_tokens=0, reply_tokens=0)
-        if safety.is_crisis:  # before the classifier, which may be slow or down
-            for happening in self._raise(safety, reply_id, progress):
-                yield happening
-        emotion, learned = await self._classify(message.text, progress)
+        try:
+            reading = self._read(messages)
+            safety = self._assess(reading, messages)
+            if safety.is_crisis:  # before the classifier's answer, which may be slow or never come
+                for happening in self._raise(safety, reply_id, progress):
+                    yield happening
+            detected = await detecting
+        finally:
+            detecting.cancel()
+        emotion = detected.emotion
         if emotion is not None:
             yield EmotionDetected(message.message_id, emotion)
         if not safety.is_crisis:
-            safety = self._assess(reading, messages, learned)
+            safety = self._assess(reading, messages, detected.learned)
             for happening in self._raise(safety, reply_id, progress):
                 yield happening
         trajectory = trajectory_of((*messages[:-1], replace(message, emotion=emotion)))
@@ -166,7 +193,7 @@ class Responder:
             safety=safety,
             emotion=emotion,
             strategy=None if safety.is_crisis else plan.strategy,
-            timings={"classify_ms": progress.classify_ms, "first_token_ms": progress.first_token_ms, "total_ms": progress.elapsed_ms()},
+            timings={"classify_ms": detected.classify_ms, "first_token_ms": progress.first_token_ms, "total_ms": progress.elapsed_ms()},
             prompt_tokens=ending.prompt_tokens,
             reply_tokens=ending.reply_tokens,
         )
@@ -191,19 +218,18 @@ class Responder:
             raised.append(Delta(reply_id, safety.reply))
         return raised
 
-    async def _classify(self, text: str, progress: _Progress) -> tuple[Mapping[str, Any] | None, Level]:
-        """Return an element of `data` in the wire contract, or None while the classifier cannot answer; and the learned level."""
+    async def _detect(self, text: str) -> Detected:
         started = time.perf_counter()
         try:
             found = await self._classifier.classify([text], priority="interactive", timeout_s=_CLASSIFY_TIMEOUT_S)
         except EmpatheticError as exc:
             self._metrics.degraded.labels("classifier").inc()
             logger.warning("a reply goes on without emotion: %s", exc.code)
-            return None, "none"
-        progress.classify_ms = round(1000 * (time.perf_counter() - started), 3)
+            return Detected()
+        classify_ms = round(1000 * (time.perf_counter() - started), 3)
         reading = read_emotions(found.probabilities[0].tolist(), self._classifier.labels, self._classifier.thresholds)
         learned = "none" if self._crisis_head is None else self._crisis_head.level(found.embeddings[0].tolist())
-        return {"index": 0, **reading.as_dict(), "truncated": found.truncated[0]}, learned
+        return Detected({"index": 0, **reading.as_dict(), "truncated": found.truncated[0]}, learned, classify_ms)
 
 
 def trajectory_of(messages: Sequence[Message]) -> Trajectory:

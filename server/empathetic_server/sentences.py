@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from .openings import Openings, keys_of
+from .openings import Openings, can_follow, keys_of
 
 # A friend's message; the system prompt asks for it as well.
 _MAX_SENTENCES = 3
@@ -75,6 +75,24 @@ class Sentences:
         text = "".join(self._shown)
         self._shown.clear()
         return text
+
+    def foresee(self, begun: str) -> bool:
+        """Show what is held once the word under way cannot make it a forbidden opening.
+
+        Args:
+            begun: the first letters of the word that comes next, unless the reply ends before; small and Latin.
+
+        Returns:
+            whether that word is the next to be shown.
+        """
+        is_certain = (
+            not (self.ended or self._dropped or any(can_follow(begun, node) for node in self._nodes))
+            and self._word_count < _WHOLE_FROM_WORDS
+            and self._word_count + self._length < _HARD_STOP_WORDS
+        )
+        if is_certain:
+            self._release()
+        return is_certain
 
     def end_line(self) -> None:
         """End a sentence that is dropped, since a heading such as "Here is a response:" has no final mark."""

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from typing import cast
 
 from . import logs
-from .chat import ChatService, Recover, new_reply_id
+from .chat import ChatService, Edit, Recover, Say, new_reply_id
 from .errors import BackendUnavailable, EmpatheticError, InternalError, NotFound, SessionBusy
 from .events import Ack, Delta, Done, Event, FinishReason
 from .frames import Frame, LiveSession, Turn
 from .metrics import Metrics
 from .relays.protocols import Relay
-from .responder import trajectory_of
+from .responder import Detected, trajectory_of
 from .sessions.protocols import writing_turn
 from .trajectory import follow
 
@@ -49,7 +49,7 @@ class TurnRunner:
         try:
             if not await relay.claim(session_id, turn.turn_id):
                 raise SessionBusy("a turn is running in this session")
-            last = await self._accept_and_answer(session, turn, relay)
+            last = await self._detect_and_answer(session, turn, relay)
         except EmpatheticError as exc:
             turn.accepted.set_exception(exc)
         except Exception:  # a defect of ours: who waits is told, and the other sessions go on
@@ -64,7 +64,19 @@ class TurnRunner:
                 session.keep_turn()
                 turn.done.set_result(last)
 
-    async def _accept_and_answer(self, session: LiveSession, turn: Turn, relay: Relay) -> Frame | None:
+    async def _detect_and_answer(self, session: LiveSession, turn: Turn, relay: Relay) -> Frame | None:
+        """Have a new text read by the classifier while it is being stored; nothing of what comes out is told before it is."""
+        if not isinstance(turn.request, Say | Edit):
+            return await self._accept_and_answer(session, turn, relay, None)
+        detecting = await self._chat.responder.detect(turn.request.text)
+        try:
+            return await self._accept_and_answer(session, turn, relay, detecting)
+        finally:
+            detecting.cancel()
+
+    async def _accept_and_answer(
+        self, session: LiveSession, turn: Turn, relay: Relay, detecting: asyncio.Task[Detected] | None
+    ) -> Frame | None:
         """Return the turn's last frame, if there was one; raises EmpatheticError when the message was not accepted."""
         session_id = session.session_id
         try:
@@ -84,9 +96,13 @@ class TurnRunner:
             self._retry_soon(session)  # it is stored, though nobody was told
             raise
         turn.accepted.set_result(ack)
-        return await self._answer(session, turn, relay, message.message_id) if accepted.is_waiting else None
+        if accepted.is_known:  # its text is the stored one, whatever was sent this time
+            detecting = None
+        return await self._answer(session, turn, relay, message.message_id, detecting) if accepted.is_waiting else None
 
-    async def _answer(self, session: LiveSession, turn: Turn, relay: Relay, message_id: str) -> Frame | None:
+    async def _answer(
+        self, session: LiveSession, turn: Turn, relay: Relay, message_id: str, detecting: asyncio.Task[Detected] | None
+    ) -> Frame | None:
         """Publish what happens until the reply is stored; a defect ends the turn with `error`, never without an end."""
         session_id = session.session_id
         reply_id = new_reply_id()
@@ -102,7 +118,14 @@ class TurnRunner:
 
         try:
             try:
-                happenings = self._chat.reply(session_id, message_id, reply_id, stop=turn.stop, next_seq=lambda: relay.next_seq(session_id))
+                happenings = self._chat.reply(
+                    session_id,
+                    message_id,
+                    reply_id,
+                    stop=turn.stop,
+                    detecting=detecting,
+                    next_seq=lambda: relay.next_seq(session_id),
+                )
                 async with aclosing(happenings):
                     async for event in happenings:
                         if isinstance(event, Delta):

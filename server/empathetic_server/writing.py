@@ -179,7 +179,7 @@ class ReplyWriter:
                 chunks = until(task.stop.wait(), generator.stream(request))
                 async with aclosing(chunks):
                     async for chunk in chunks:
-                        if piece := guard.feed(cleaner.feed(attempt.add(chunk.text))):
+                        if piece := guard.feed(cleaner.feed(attempt.add(chunk.text)), cleaner.coming):
                             shown = True
                             yield piece
                         if chunk.finish_reason == "length":

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from empathetic_bench import processor_time
+from empathetic_bench import processor_time, quick_engine
 from empathetic_bench.processor_time import LOADS, measure
 
 
@@ -18,6 +18,12 @@ def test_the_event_loop_takes_a_part_of_what_the_process_takes(name: str) -> Non
 def test_a_server_that_does_not_start_is_no_measurement() -> None:
     with pytest.raises(RuntimeError, match="did not start"):
         measure(sys.executable, LOADS["single"], EMPATHETIC_SESSIONS="nowhere://")
+
+
+def test_replies_of_an_engine_that_fails_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_engine, "_SAID", ())
+    with pytest.raises(RuntimeError, match="a turn failed"):
+        measure(sys.executable, LOADS["engine"]._replace(clients=1, requests=1))
 
 
 def test_every_start_is_written_down_and_the_medians_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from empathetic_server.errors import NotFound
+from empathetic_server.chat import Say
+from empathetic_server.errors import BackendUnavailable, NotFound
 from empathetic_server.events import Disclosure
 from empathetic_server.frames import FRAME_SECONDS, Frame, Listener, LiveSession
 from empathetic_server.live import GRACE_SECONDS
@@ -18,6 +19,7 @@ from empathetic_server.sessions.protocols import Message, Session
 from empathetic_server.settings import Settings
 
 from tests.server.chatting import FakeGenerator, hello, receive, running, send, until_type
+from tests.server.conftest import FakeClassifier
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +172,64 @@ async def test_two_clients_that_open_an_interrupted_conversation_get_one_answer(
         stored = (await store.load("s")).messages
     assert len(generator.asked) == 1
     assert [message.role for message in stored] == ["user", "assistant"]
+
+
+class _SlowStore(MemorySessions):
+    """Stores a message when the test lets it, or fails."""
+
+    def __init__(self) -> None:
+        super().__init__(max_sessions=9)
+        self.storing = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def add_user_message(self, session_id: str, message: Message, *, last_seq: int) -> Message:
+        self.storing.set()
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return await super().add_user_message(session_id, message, last_seq=last_seq)
+
+
+async def test_a_message_is_classified_while_it_is_stored_and_nothing_is_told_before_it_is() -> None:
+    store, classifier, generator = _SlowStore(), FakeClassifier(), FakeGenerator()
+    async with running(sessions=store, classifier=classifier, generators=[generator]) as at, at.socket() as socket:
+        await hello(socket)
+        await send(socket, type="message", text="hello there", client_id="c1")
+        await store.storing.wait()
+        assert classifier.priorities == ["interactive"]
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.2)
+        assert generator.asked == []
+        store.gate.set()
+        frames = await until_type(socket, "done")
+    assert [frame["type"] for frame in frames[:3]] == ["ack", "emotion", "delta"]
+    assert classifier.priorities == ["interactive"]
+
+
+async def test_of_a_message_that_could_not_be_stored_nothing_is_told_though_it_was_classified() -> None:
+    store, classifier = _SlowStore(), FakeClassifier()
+    store.failure = BackendUnavailable("away", retry_after_s=1)
+    store.gate.set()
+    async with running(sessions=store, classifier=classifier) as at, at.socket() as socket:
+        await hello(socket)
+        await send(socket, type="message", text="hello there", client_id="c1")
+        assert (await receive(socket))["error"]["code"] == "backend_unavailable"
+        store.failure = None
+        await send(socket, type="message", text="hello there", client_id="c1")
+        assert (await until_type(socket, "done"))[1]["type"] == "emotion"
+    assert classifier.priorities == ["interactive"] * 2
+
+
+async def test_a_repeat_with_other_words_is_answered_as_the_message_that_was_stored() -> None:
+    store = MemorySessions(max_sessions=9)
+    await store.create(Session("s", "Hi."))
+    await store.add_user_message("s", Message("m1", "user", "hello there", client_id="c1"), last_seq=1)
+    async with running(sessions=store, generators=[FakeGenerator()]) as at:
+        await at.live.join("s")
+        turn = await at.live.begin("s", Say("something else altogether", "c1"))
+        await turn.done
+        answered = (await at.http.get("/v1/sessions/s")).json()["messages"][0]
+        alike = (await at.http.post("/v1/chat", json={"message": "hello there"})).json()
+    assert answered["text"] == "hello there"
+    assert answered["emotion"] == alike["emotion"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pytest
-from empathetic_server.safety.output_guard import OutputGuard
+from empathetic_server.reply_cleaning import ReplyCleaner
+from empathetic_server.safety.output_guard import _PHRASES, OutputGuard
 from empathetic_server.written_lines import ACKNOWLEDGEMENTS, CHANGES, INTRODUCED, MOVES, NAME_REFUSED
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +113,44 @@ def test_words_are_shown_as_soon_as_they_can_no_longer_become_harmful() -> None:
     assert guard.feed(" You") == ""
     assert guard.feed(" could") == ""
     assert guard.feed(" walk") == " You could walk"
+
+
+def test_the_first_letters_of_the_next_word_may_tell_that_no_harm_comes() -> None:
+    guard = OutputGuard()
+    assert guard.feed(" You could", "j") == ""  # jump, just
+    assert guard.feed("", "ju") == ""
+    assert guard.feed("", "juggle") == " You could"
+    assert guard.feed(" juggle", "a") == " juggle"
+    assert guard.feed(" Hurt yourself", "so") == ""  # some, or what stops the reply
+    assert guard.finish() == ""
+
+
+WORDS = sorted({word for code in _PHRASES for word in re.split(r"[\s|?!*]+", _PHRASES[code]) if word.isalpha()})
+sentences = st.lists(
+    st.sampled_from(WORDS) | st.sampled_from(["you", "should", "die.", "I", "Ana,", "hear", "500", "—", "40%"]), max_size=14
+)
+
+
+@given(sentences.map(" ".join), st.sampled_from(["stop", "length", "broken"]), st.sampled_from([None, "Ana"]))
+def test_what_is_seen_of_the_next_word_changes_no_reply_but_may_show_a_word_more_before_harm(
+    text: str, reason: Literal["stop", "length", "broken"], name: str | None
+) -> None:
+    def read(size: int, *, foresees: bool = True) -> tuple[str, str | None]:
+        cleaner, guard = ReplyCleaner("", name, name_used=True), OutputGuard()
+        shown = ""
+        for at in range(0, len(text), size):
+            words = cleaner.feed(text[at : at + size])
+            shown += guard.feed(words, cleaner.coming if foresees else "")
+        return shown + guard.feed(cleaner.finish(reason)) + guard.finish(), guard.code
+
+    expected, code = read(len(text) or 1, foresees=False)
+    for size in (1, 3, len(text) or 1):
+        shown, found = read(size)
+        assert found == code
+        assert shown == expected or (code and shown.startswith(expected))
+        again = OutputGuard()
+        again.feed(shown)
+        assert again.code is None
 
 
 @given(st.text("ab yo'u.shldkif", max_size=60), st.integers(1, 5))

@@ -43,10 +43,11 @@ class Access:
     def caller(self, connection: HTTPConnection) -> Caller:
         """Return who asks; raises Unauthenticated where a key is needed and none of ours is shown."""
         address = connection.client.host if connection.client else ""
-        header = connection.headers.get("authorization")
-        # A client says hello with its key when it cannot set headers: browsers cannot.
-        if self._keyring is None or (header is None and connection.scope["type"] == "websocket"):
+        if self._keyring is None:
             return Caller(address)
+        header = connection.headers.get("authorization")
+        if header is None and connection.scope["type"] == "websocket":
+            return Caller(address)  # a client says hello with its key when it cannot set headers: browsers cannot
         scheme, _, key = (header or "").partition(" ")
         return Caller(address, self.owner(key.strip() if scheme.lower() == "bearer" else None))
 
@@ -75,10 +76,10 @@ class OriginCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let an event through, or refuse it."""
-        if scope["type"] in ("http", "websocket"):
+        if scope["type"] in ("http", "websocket") and any(name == b"origin" for name, _ in scope["headers"]):
             connection = HTTPConnection(scope)
-            origin = connection.headers.get("origin")
-            if origin is not None and origin.lower() not in self._allowed and not _is_own(origin, connection):
+            origin = connection.headers["origin"]
+            if origin.lower() not in self._allowed and not _is_own(origin, connection):
                 await _refuse(Forbidden("this page's origin may not use this server"), scope, receive, send)
                 return
         await self._app(scope, receive, send)

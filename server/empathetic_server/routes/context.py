@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import anyio
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -24,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .. import logs
 from ..errors import EmpatheticError, InternalError, MalformedRequest, MethodNotAllowed, NotFound, TooLarge
 from ..metrics import Metrics
+from ..time_limits import timeout
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +136,12 @@ async def read_body(request: Request) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        with anyio.fail_after(BODY_SECONDS):
+        async with timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     raise too_large
-    except TimeoutError:
+    except asyncio.TimeoutError:  # on Python 3.10 it is not yet the built-in TimeoutError
         raise MalformedRequest(f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
     return bytes(body)
 
@@ -160,17 +160,18 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
             return task.result()
         raise ClientDisconnect
     finally:
-        task.cancel()
         gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)  # the queue has let go of the texts when this returns
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # the queue has let go of the texts when this returns
 
 
 async def send_in_time(send: Send, message: Message) -> None:
     """Send a piece of a stream; raises SlowReader when the client takes nothing for too long."""
     try:
-        with anyio.fail_after(SEND_SECONDS):
+        async with timeout(SEND_SECONDS):
             await send(message)
-    except TimeoutError:
+    except asyncio.TimeoutError:  # on Python 3.10 it is not yet the built-in TimeoutError
         raise SlowReader from None
 
 

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from typing import Annotated
 
-import anyio
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter
@@ -19,6 +18,7 @@ from ..errors import EmpatheticError, InternalError, InvalidRequest, MalformedRe
 from ..frames import Ending, Frame, Listener, LiveSession
 from ..live import LiveSessions
 from ..sessions.protocols import Message
+from ..time_limits import timeout
 from .access import Access, caller_of, owned
 from .chat_schemas import (
     MAX_FRAME_BYTES,
@@ -201,9 +201,9 @@ class _Connection:
 
     async def _send(self, text: str) -> None:
         try:
-            with anyio.fail_after(SEND_SECONDS):
+            async with timeout(SEND_SECONDS):
                 await self._websocket.send_text(text)
-        except TimeoutError as exc:
+        except asyncio.TimeoutError as exc:
             await self._close(_TRY_LATER, "too slow a reader")
             raise _Left from exc
         except (RuntimeError, WebSocketDisconnect) as exc:  # closed from here, or from there
@@ -211,8 +211,10 @@ class _Connection:
 
     async def _close(self, code: int, reason: str) -> None:
         try:
-            with anyio.move_on_after(_CLOSE_SECONDS):  # a slow reader does not take this frame either
+            async with timeout(_CLOSE_SECONDS):
                 await self._websocket.close(code, reason)
+        except asyncio.TimeoutError:
+            logger.debug("a slow reader does not take this frame either")
         except (RuntimeError, WebSocketDisconnect):
             logger.debug("the connection was closed already")
 

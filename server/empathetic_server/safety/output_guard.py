@@ -1,7 +1,7 @@
 """Keeps harmful words of a language model from being shown, while the reply streams. Pure.
 
 A word is shown as soon as it can no longer become part of a phrase of the list below; when a phrase is complete, none of its words
-has been shown, and the reply ends. So a harmless reply is delayed by a word here and there.
+has been shown, and the reply ends. So a harmless reply is delayed by a word here and there, of which the first letters may suffice.
 """
 
 from __future__ import annotations
@@ -178,6 +178,8 @@ _PIECE = re.compile(r"\s*\S+|\s+")
 _OUTER = re.compile(r"^[^\w#]+|[^\w]+$")
 # Marks a set of words that must not follow.
 _NOT = frozenset({"!"})
+# Choices of which the first letters do not tell whether a word is one.
+_OPEN = _NOT | {"*", "#"}
 _Pattern = tuple[tuple[frozenset[str], bool], ...]
 
 
@@ -213,9 +215,17 @@ class OutputGuard:
         # (code, pattern, position, index in `_held` of the phrase's first word)
         self._open: list[tuple[str, _Pattern, int, int]] = []
 
-    def feed(self, text: str) -> str:
-        """Take whole words of the reply, as the cleaner gives them, and return what may be shown."""
-        return "".join(self._take(piece) for piece in _PIECE.findall(text))
+    def feed(self, text: str, coming: str = "") -> str:
+        """Take whole words of the reply, as the cleaner gives them, and return what may be shown.
+
+        Args:
+            text: the words.
+            coming: the first letters of the next word, in small ones, where that is known; the reply may also end before it.
+        """
+        shown = "".join(self._take(piece) for piece in _PIECE.findall(text))
+        if coming and self._open and self.code is None:
+            shown += self._keep([phrase for phrase in self._open if _may_go_on(phrase[1], phrase[2], coming)])
+        return shown
 
     def finish(self) -> str:
         """Return the rest, which can no longer become harmful but by having ended."""
@@ -242,10 +252,13 @@ class OutputGuard:
                     self.code = code
                     return ""
                 following.append((code, pattern, reached, first))
-        self._open = following
-        keep = min((first for *_, first in following), default=len(self._held))
+        return self._keep(following)
+
+    def _keep(self, phrases: list[tuple[str, _Pattern, int, int]]) -> str:
+        """Hold back what begins these phrases, and return what was held before it."""
+        keep = min((first for *_, first in phrases), default=len(self._held))
         shown, self._held = "".join(self._held[:keep]), self._held[keep:]
-        self._open = [(code, pattern, position, first - keep) for code, pattern, position, first in following]
+        self._open = [(code, pattern, position, first - keep) for code, pattern, position, first in phrases]
         return shown
 
 
@@ -265,6 +278,16 @@ def _after(pattern: _Pattern, position: int, word: str) -> list[int]:
             break
         position += 1
     return reached
+
+
+def _may_go_on(pattern: _Pattern, position: int, letters: str) -> bool:
+    """Whether a word that begins so, or the reply's end, may be what comes next in a pattern."""
+    for choices, optional in pattern[position:]:
+        if choices & _OPEN or any(word.startswith(letters) for word in choices):
+            return True
+        if not optional:
+            return False
+    return True
 
 
 def _fits(word: str, choices: frozenset[str]) -> bool:
