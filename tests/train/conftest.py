@@ -57,6 +57,18 @@ def bert(base: Callable[[tiny_models.Family], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def teacher(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose head is random, with its tokenizer."""
+    from empathetic_train.model import from_base, load_tokenizer  # noqa: PLC0415  # after the environment above is set
+
+    directory = tmp_path_factory.mktemp("teacher")
+    torch.manual_seed(1)
+    from_base(str(bert), labels=tiny_models.LABELS, pooling="mean", dropout=None, head_bias=-3.0).save(directory)
+    load_tokenizer(str(bert)).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_models.write_data(tmp_path_factory.mktemp("data"))
 

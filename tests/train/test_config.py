@@ -42,6 +42,13 @@ def test_flags_override_recipe(recipe: Path) -> None:
     assert (config.batch_size, config.teachers, config.force_train, config.learning_rate) == (4, ("c",), False, 1.0)
 
 
+def test_layers_are_numbers_in_recipe_and_flags(tmp_path: Path) -> None:
+    path = tmp_path / "layers.toml"
+    path.write_text("layers = [0, 2]\n")
+    assert parse(recipe=path).layers == (0, 2)
+    assert parse("--layers", "1", "3", recipe=path).layers == (1, 3)
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_loads(path: Path) -> None:
     kind = ResponderConfig if path.stem.startswith("responder-") else TrainConfig
@@ -49,7 +56,7 @@ def test_every_recipe_loads(path: Path) -> None:
 
 
 def test_the_recipes_are_the_documented_ones() -> None:
-    classifier = {"minilm-cpu.toml", "minilm-cpu-student.toml", "deberta-gpu.toml", "tiny.toml"}
+    classifier = {"minilm-cpu.toml", "minilm-cpu-student.toml", "minilm-cpu-fast.toml", "deberta-gpu.toml", "tiny.toml"}
     responder = {"responder-cpu.toml", "responder-gpu.toml", "responder-tiny.toml"}
     assert {path.name for path in RECIPES.iterdir()} == classifier | responder
 
@@ -62,9 +69,10 @@ def test_the_recipes_are_the_documented_ones() -> None:
         ("batch_size = true", "batch_size = True is not a int"),
         ("teachers = 'x'", "teachers = 'x' is not a list of strings"),
         ("teachers = [1]", "teachers = [1] is not a list of strings"),
+        ("layers = ['1']", "layers = ['1'] is not a list of numbers"),
         ("seed = x", "line 1"),
     ],
-    ids=["unknown-key", "wrong-type", "bool-for-int", "string-for-list", "numbers-for-strings", "not-toml"],
+    ids=["unknown-key", "wrong-type", "bool-for-int", "string-for-list", "numbers-for-strings", "strings-for-numbers", "not-toml"],
 )
 def test_a_wrong_recipe_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     path = tmp_path / "wrong.toml"
@@ -99,6 +107,12 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
         {"pooling": "max"},
         {"loss": "hinge"},
         {"seed": -1},
+        {"layers": (2, 1)},
+        {"layers": (-1, 1)},
+        {"feed_forward": 0},
+        {"embedding_weight": -1.0, "teachers": ("a",)},
+        {"embedding_weight": 1.0},
+        {"unlabelled": "texts.txt"},
     ],
     ids=lambda wrong: "-".join(f"{name}={value}" for name, value in wrong.items()),
 )

@@ -98,3 +98,15 @@ def test_an_empty_split_of_the_hub_is_named() -> None:
     one = hub_split(["a"], [[0]])
     with pytest.raises(DataError, match="'test' is missing or empty"):
         goemotions.from_hub_splits({"train": one, "validation": one, "test": hub_split([], [])})
+
+
+def test_unlabelled_texts_are_a_split_of_their_own(own_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("one\r\n \ntwo\tthree\n", encoding="utf-8", newline="")
+    data = goemotions.with_unlabelled(goemotions.read(own_data), path)
+    assert data.texts["unlabelled"] == ["one", "two\tthree"]
+    assert data.targets["unlabelled"].shape == (2, 28)
+    assert data.sha256["unlabelled"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text("\n")
+    with pytest.raises(DataError, match="no texts"):
+        goemotions.with_unlabelled(data, path)

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,10 @@ class TrainConfig:
     teachers: tuple[str, ...] = option((), "trained checkpoints whose mean probabilities are distilled into this model")
     distill_weight: float = option(0.7, "share of the teachers in the targets, 0 to 1; the labels have the rest")
     average: tuple[str, ...] = option((), "trained checkpoints of the same base whose averaged weights are the start")
+    layers: tuple[int, ...] = option((), "encoder layers of the start that are kept, counted from 0 (default: all)")
+    feed_forward: int | None = option(None, "feed-forward neurons that each layer keeps, those that add most (default: all)")
+    unlabelled: str | None = option(None, "file of texts, one a line, on which the teachers alone are followed")
+    embedding_weight: float = option(0.0, "weight of the pooled vector's squared distance from the teachers', in units of its variance")
     confidence_threshold: float = option(0.5, "the fixed threshold reported beside the fitted ones")
     seed: int = option(42, "seed of initialisation, order and dropout")
     hub_model_id: str | None = option(None, "Hub repository to push the finished model to")
@@ -69,11 +74,14 @@ class TrainConfig:
             ConfigError: naming the first field that is wrong.
         """
         unit = ("layer_decay", "warmup_ratio", "distill_weight", "confidence_threshold", "dropout")
-        positive = ("learning_rate", "head_learning_rate", "batch_size", "gradient_accumulation", "patience", "max_length")
+        positive = ("learning_rate", "head_learning_rate", "batch_size", "gradient_accumulation", "patience", "max_length", "feed_forward")
         given = [item.name for item in dataclasses.fields(self) if getattr(self, item.name) is not None]
         checks = [(name, 0 <= getattr(self, name) <= 1, "must be between 0 and 1") for name in unit if name in given]
         checks += [(name, 0 < getattr(self, name) < math.inf, "must be above 0") for name in positive if name in given]
-        checks += [("weight_decay", 0 <= self.weight_decay < math.inf, "must be 0 or above")]
+        checks += [(name, 0 <= getattr(self, name) < math.inf, "must be 0 or above") for name in ("weight_decay", "embedding_weight")]
+        checks += [("layers", all(low < high for low, high in pairwise((-1, *self.layers))), "must be rising numbers from 0")]
+        needs_teachers = (("unlabelled", self.unlabelled), ("embedding_weight", self.embedding_weight))
+        checks += [(name, bool(self.teachers), "needs teachers") for name, value in needs_teachers if value]
         checks += [("epochs", 0 < self.epochs < math.inf or (self.epochs == 0 and bool(self.average)), "must be above 0")]
         checks += [("seed", 0 <= self.seed < 2**32, "must be between 0 and 2**32 - 1")]
         checks += [("max_length", self.max_length >= 3, "must leave room for a token between the two special ones")]
@@ -101,11 +109,16 @@ def refuse_first(config: Any, checks: Sequence[Check]) -> None:
             raise ConfigError(f"{name} = {getattr(config, name)!r}: {reason}")
 
 
-_BASE_TYPES: dict[str, type] = {"str": str, "float": float, "int": int, "bool": bool, "tuple[str, ...]": tuple}
+_BASE_TYPES: dict[str, type] = {"str": str, "float": float, "int": int, "bool": bool}
 
 
 def _base_type(item: dataclasses.Field[Any]) -> type:
-    return _BASE_TYPES[str(item.type).removesuffix(" | None")]
+    """Return a field's type, or tuple; `_entry_type` says of what."""
+    return tuple if str(item.type).startswith("tuple[") else _BASE_TYPES[str(item.type).removesuffix(" | None")]
+
+
+def _entry_type(item: dataclasses.Field[Any]) -> type:
+    return _BASE_TYPES[str(item.type).removeprefix("tuple[").removesuffix(", ...]")]
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[Any] = TrainConfig) -> None:
@@ -117,7 +130,8 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any] = TrainConfig) ->
         if base is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         elif base is tuple:
-            parser.add_argument(flag, nargs="+", metavar="DIR", **common)
+            entry = _entry_type(item)
+            parser.add_argument(flag, nargs="+", type=entry, metavar="DIR" if entry is str else "N", **common)
         else:
             parser.add_argument(flag, type=base, choices=item.metadata["choices"], **common)
 
@@ -141,8 +155,9 @@ def read_recipe(path: Path, kind: type[Any] = TrainConfig) -> dict[str, Any]:
         base = _base_type(fields[key])
         expected: Any = {tuple: list, float: (int, float)}.get(base, base)
         fits = isinstance(value, expected) and (base is bool or not isinstance(value, bool))  # a bool is an int to Python
-        if not fits or (base is tuple and not all(isinstance(entry, str) for entry in value)):
-            raise ConfigError(f"recipe {path}: {key} = {value!r} is not a {'list of strings' if base is tuple else base.__name__}")
+        if not fits or (base is tuple and not all(type(entry) is _entry_type(fields[key]) for entry in value)):
+            named = {str: "list of strings", int: "list of numbers"}[_entry_type(fields[key])] if base is tuple else base.__name__
+            raise ConfigError(f"recipe {path}: {key} = {value!r} is not a {named}")
         recipe[key] = base(value)
     return recipe
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 HUB_NAME = "google-research-datasets/go_emotions"
 SPLITS = ("train", "dev", "test")
+UNLABELLED = "unlabelled"  # a further split, of texts that only teachers have judged
 _HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionData:
-    """The three official splits, their label names and a fingerprint of each split."""
+    """The three official splits, with `unlabelled` beside them or not; their label names and a fingerprint of each split."""
 
     labels: tuple[str, ...]
     texts: dict[str, list[str]]
@@ -62,6 +63,24 @@ def read(directory: Path | None) -> EmotionData:
         DataError: a file, line, label or split is missing or wrong, or the Hub cannot be reached.
     """
     return _from_hub() if directory is None else _from_files(directory)
+
+
+def with_unlabelled(data: EmotionData, path: Path) -> EmotionData:
+    """Add texts without labels, one a line, as the split `unlabelled`; lines of white space are left out.
+
+    Raises:
+        DataError: the file is missing, not UTF-8 or without texts.
+    """
+    content = _read_text(path)
+    texts = [line.rstrip("\r") for line in content.split("\n") if line.strip()]
+    if not texts:
+        raise DataError(f"{path}: the file has no texts")
+    return EmotionData(
+        data.labels,
+        {**data.texts, UNLABELLED: texts},
+        {**data.targets, UNLABELLED: np.zeros((len(texts), len(data.labels)), dtype=np.float32)},
+        {**data.sha256, UNLABELLED: hashlib.sha256(content.encode()).hexdigest()},
+    )
 
 
 def _from_files(directory: Path) -> EmotionData:

@@ -19,6 +19,7 @@ from .config import TrainConfig
 from .errors import CheckpointError
 from .goemotions import EmotionData
 from .model import EmotionModel
+from .prediction import predict
 from .processes import process
 from .thresholds import Thresholds, fit, read_thresholds, thresholds_json
 
@@ -46,6 +47,8 @@ def run(config: TrainConfig, *, hub_api: hub.Api | None = None) -> Path | None:
     state = process()
     with state.main_process_first():  # one download; the others find it in the cache
         data = goemotions.read(Path(config.data) if config.data else None)
+        if config.unlabelled:
+            data = goemotions.with_unlabelled(data, Path(config.unlabelled))
     if state.is_main_process:
         logger.info("%d of %d test texts also occur in train; they are kept", data.repeated("test"), len(data.texts["test"]))
     directory = Path(config.checkpoint_dir)
@@ -130,7 +133,7 @@ def _evaluate(
     thresholds: Thresholds | None = None,
 ) -> tuple[Thresholds, dict[str, Any]]:
     probabilities = {
-        split: training.predict(model, data.tokenized(split, tokenizer, max_length), tokenizer, title=f"evaluating {split}")
+        split: predict(model, data.tokenized(split, tokenizer, max_length), tokenizer, title=f"evaluating {split}").probabilities
         for split in goemotions.SPLITS
     }
     thresholds = thresholds or fit(probabilities["dev"], data.targets["dev"].astype(int))

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 from torch.utils.data import SequentialSampler
-from tqdm.auto import tqdm
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -30,31 +30,41 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from . import model as emotion_model
 from .config import TrainConfig
+from .distillation import training_set
 from .errors import ConfigError
 from .goemotions import EmotionData
 from .losses import LOSSES
 from .metrics import f1_scores, sigmoid
 from .model import EmotionModel
-from .processes import is_cpu_run, process
+from .processes import is_cpu_run
+from .reduction import keep_layers, keep_neurons
 from .thresholds import decide_held_out
 
 logger = logging.getLogger(__name__)
+
+# Training texts on which the feed-forward neurons are ranked.
+_SAMPLED_TEXTS = 512
 
 
 class EmotionTrainer(Trainer):
     """Trainer with our loss on soft or hard targets and a learning rate per layer."""
 
-    def __init__(self, config: TrainConfig, **kwargs: Any) -> None:
+    def __init__(self, config: TrainConfig, *, embeddings: NDArray[np.float32] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
+        self.embeddings = None if embeddings is None else torch.from_numpy(embeddings)
+        self.variance = 1.0 if embeddings is None else float(embeddings.var())
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Apply the configured loss to smoothed targets."""
+        """Apply the configured loss to smoothed targets; in training add the distance from the teachers' pooled vectors."""
         targets = inputs.pop("labels").float()
         outputs = model(inputs["input_ids"], inputs["attention_mask"])
         if model.training:
             targets = targets + self.config.label_smoothing * (0.5 - targets)
         loss = LOSSES[self.config.loss](outputs.logits, targets)
+        if model.training and self.embeddings is not None:
+            wanted = self.embeddings[inputs["row"].cpu()].to(loss.device)
+            loss = loss + self.config.embedding_weight * mse_loss(outputs.hidden_states.float(), wanted) / self.variance
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -110,21 +120,24 @@ def train(config: TrainConfig, data: EmotionData, work_dir: Path) -> tuple[Emoti
     tokenizer = emotion_model.load_tokenizer(config.average[0] if config.average else config.model_name)
     torch.manual_seed(config.seed)
     model = _initial_model(config, data)
+    if config.layers:
+        keep_layers(model, config.layers)
+    if config.feed_forward:
+        keep_neurons(model, config.feed_forward, _sample(config, data, tokenizer))
     limit = emotion_model.longest_input(model.config)
     if config.max_length > limit:
         raise ConfigError(f"max_length = {config.max_length}: the base model has positions for {limit} tokens")
     if config.epochs == 0:
         return model, tokenizer, []
     work_dir.mkdir(parents=True, exist_ok=True)
-    targets = data.targets["train"]
-    if config.teachers:
-        targets = (1 - config.distill_weight) * targets + config.distill_weight * _teach(config, data, work_dir / "teachers.npy")
+    examples = training_set(config, data, tokenizer, work_dir)
     dev = data.tokenized("dev", tokenizer, config.max_length)
     trainer = EmotionTrainer(
         config,
         model=model,
         args=_arguments(config, work_dir.resolve()),
-        train_dataset=data.tokenized("train", tokenizer, config.max_length, targets=targets),
+        embeddings=examples.embeddings,
+        train_dataset=examples.rows,
         eval_dataset=dev.select(np.argsort(dev["length"], kind="stable")),
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_dev_score,
@@ -150,25 +163,6 @@ def last_checkpoint(work_dir: Path) -> Path | None:
     return None
 
 
-def predict(
-    model: EmotionModel, texts: Dataset, tokenizer: PreTrainedTokenizerBase, *, title: str, batch_size: int = 64
-) -> NDArray[np.float32]:
-    """Return probabilities (texts, labels) of tokenized texts, computed in order of length so that little is padding."""
-    device = process().device
-    model.to(device).eval()
-    collate = DataCollatorWithPadding(tokenizer)
-    columns = texts.select_columns(["input_ids", "attention_mask"])
-    order = np.argsort(texts["length"], kind="stable")
-    probabilities = np.empty((len(order), model.config.num_labels), dtype=np.float32)
-    for start in tqdm(range(0, len(order), batch_size), desc=title):
-        chosen = order[start : start + batch_size]
-        batch = collate([columns[int(row)] for row in chosen])
-        with torch.inference_mode():
-            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).logits
-        probabilities[chosen] = sigmoid(logits.float().cpu().numpy())
-    return probabilities
-
-
 def _initial_model(config: TrainConfig, data: EmotionData) -> EmotionModel:
     if not config.average:
         return emotion_model.from_base(
@@ -182,23 +176,13 @@ def _initial_model(config: TrainConfig, data: EmotionData) -> EmotionModel:
     return model
 
 
-def _teach(config: TrainConfig, data: EmotionData, kept: Path) -> NDArray[np.float32]:
-    """Mean probabilities of the teachers on the training texts; computed by one process and kept for the others and a resumed run."""
-    state = process()
-    if state.is_main_process and not kept.exists():
-        total = np.zeros_like(data.targets["train"])
-        for directory in config.teachers:
-            teacher = emotion_model.load(Path(directory))
-            if emotion_model.labels_of(teacher) != data.labels:
-                raise ConfigError(f"teachers: {directory} was trained on other labels than the data's")
-            tokenizer = emotion_model.load_tokenizer(directory)
-            total += predict(teacher, data.tokenized("train", tokenizer, config.max_length), tokenizer, title=f"teacher {directory}")
-        partial = kept.with_suffix(".partial.npy")
-        np.save(partial, total / len(config.teachers))
-        partial.replace(kept)
-    state.wait_for_everyone()
-    probabilities: NDArray[np.float32] = np.load(kept)
-    return probabilities
+def _sample(config: TrainConfig, data: EmotionData, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give training texts in batches of ids and masks: enough to know which neurons matter."""
+    chosen = np.random.default_rng(config.seed).permutation(len(data.texts["train"]))[:_SAMPLED_TEXTS]
+    for start in range(0, len(chosen), 32):
+        texts = [data.texts["train"][row] for row in chosen[start : start + 32]]
+        batch = tokenizer(texts, truncation=True, max_length=config.max_length, padding=True, return_tensors="pt")
+        yield batch["input_ids"], batch["attention_mask"]
 
 
 def _dev_score(prediction: EvalPrediction) -> dict[str, float]:
