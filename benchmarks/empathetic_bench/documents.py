@@ -15,7 +15,7 @@ _LOADS = ("load-closed", "load-open", "load-burst", "load-mixed", "load-impatien
 # Document → the tables in it.
 _DOCUMENTS = {
     Path("README.md"): ("example", "classifier", "quality", "sentences"),
-    Path("docs/model.md"): ("quality", "labels"),
+    Path("docs/model.md"): ("quality", "labels", "quality-fast"),
     Path("docs/chat.md"): ("sockets",),
     Path("docs/performance.md"): ("targets", "latencies", *_LOADS, "scaling", "chat-times"),
     Path("docs/operations.md"): ("stop",),
@@ -39,6 +39,7 @@ def render(root: Path, *, check: bool) -> None:
         "classifier": classifier_tables.classifier_table(report.read(root / RESULTS / "classifier.json")),
         "quality": report.quality_table(measured),
         "labels": report.label_table(measured),
+        "quality-fast": report.quality_table(report.read(root / RESULTS / "quality-fast.json")),
         "sockets": sockets.summary(report.read(root / RESULTS / "sockets.json")),
         "stop": stopping.summary(report.read(root / RESULTS / "stop.json")),
         "safety": safety.table(report.read(root / RESULTS / "safety.json")),

@@ -42,8 +42,9 @@ def run(model: Path, data: Path, split: str, output: Path) -> dict[str, Any]:
         "texts": {"name": texts.name, "count": len(texts.texts), "sha256": texts.sha256},
         "rules": {name: _scores(probabilities >= threshold, targets) for name, threshold in rules.items()},
         "labels": [_label_row(*row) for row in zip(labels, manifest["thresholds"], decisions.T, targets.T, strict=True)],
-        "checkpoint": {key: manifest["metrics"][split]["per_label"][key] for key in ("micro_f1", "macro_f1")},
     }
+    if split in manifest["metrics"]:
+        content["checkpoint"] = {key: manifest["metrics"][split]["per_label"][key] for key in ("micro_f1", "macro_f1")}
     report.write(output, content)
     return content
 

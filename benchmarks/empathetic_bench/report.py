@@ -15,7 +15,7 @@ class ReportError(Exception):
 
 
 def quality_table(content: dict[str, Any]) -> str:
-    """Return the table of `empathetic-bench quality`: the served artifact at each rule, and the checkpoint it came from."""
+    """Return the table of `empathetic-bench quality`: the served artifact at each rule, and its checkpoint if that was measured."""
     lines = [
         "| on the test split | micro F1 | macro F1 |",
         "|---|---:|---:|",
@@ -27,8 +27,10 @@ def quality_table(content: dict[str, Any]) -> str:
     ):
         micro, macro = content["rules"][rule]["micro_f1"], content["rules"][rule]["macro_f1"]
         lines.append(f"| served {content['precision']} model, {name} | {_interval(micro)} | {_interval(macro)} |")
-    before = content["checkpoint"]
-    lines.append(f"| the same before export (PyTorch fp32), thresholds per label | {before['micro_f1']:.4f} | {before['macro_f1']:.4f} |")
+    if before := content.get("checkpoint"):
+        lines.append(
+            f"| the same before export (PyTorch fp32), thresholds per label | {before['micro_f1']:.4f} | {before['macro_f1']:.4f} |"
+        )
     lines += ["", f"{content['texts']['count']} texts ({content['texts']['name']}); in brackets 95 % bootstrap intervals over texts."]
     return "\n".join(lines)
 

@@ -21,7 +21,8 @@ def test_a_label_that_is_nowhere_counts_as_zero() -> None:
     assert _f1(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0]]))["macro_f1"][0] == 0.5
 
 
-def test_the_committed_figures_are_of_the_committed_model(root: Path) -> None:
-    manifest = json.loads((root / "model_repository" / "emotion_classifier" / "manifest.json").read_text())
-    measured = json.loads((root / "benchmarks" / "results" / "quality.json").read_text())
+@pytest.mark.parametrize(("repository", "result"), [("model_repository", "quality.json"), ("models/fast", "quality-fast.json")])
+def test_the_committed_figures_are_of_the_committed_models(root: Path, repository: str, result: str) -> None:
+    manifest = json.loads((root / repository / "emotion_classifier" / "manifest.json").read_text())
+    measured = json.loads((root / "benchmarks" / "results" / result).read_text())
     assert measured["model_sha256"] == manifest["files"]["1/model.onnx"]
