@@ -114,6 +114,17 @@ def test_a_dropped_request_frees_its_places_and_is_not_computed() -> None:
     assert dropped == [2]
 
 
+def test_clearing_returns_what_was_waiting_and_goes_on() -> None:
+    dropped: list[int] = []
+    waiting = queue(dropped=dropped)
+    ticket = Ticket("a", [4, 30], "bulk")
+    waiting.put(ticket)
+    assert waiting.clear() == [ticket]
+    assert (waiting.take(wait=False), dropped) == ([], [2])
+    waiting.put(Ticket("b", [4], "bulk"))
+    assert names(waiting.take(wait=False)) == ["b0"]
+
+
 def test_closing_returns_what_was_waiting_and_refuses_more() -> None:
     waiting = queue()
     ticket = Ticket("a", [4, 30], "bulk")
@@ -136,10 +147,13 @@ def test_closing_wakes_a_waiting_compute_thread() -> None:
 @given(
     st.lists(st.tuples(st.lists(st.integers(1, 128), min_size=1, max_size=20), st.sampled_from(["interactive", "bulk"])), max_size=10),
     st.integers(1, 300),
+    st.none() | st.integers(1, 20),
     st.data(),
 )
-def test_every_text_is_served_once_and_every_batch_is_within_bounds(tickets: list, budget: int, data: st.DataObject) -> None:  # type: ignore[type-arg]
-    waiting: BatchQueue[int] = BatchQueue(10_000, budget)
+def test_every_text_is_served_once_and_every_batch_is_within_bounds(  # type: ignore[no-untyped-def]
+    tickets: list, budget: int, rows: int | None, data: st.DataObject  # type: ignore[type-arg]
+):
+    waiting: BatchQueue[int] = BatchQueue(10_000, budget, max_batch_texts=rows)
     admitted = [Ticket(number, lengths, priority) for number, (lengths, priority) in enumerate(tickets)]
     for ticket in admitted:
         waiting.put(ticket)
@@ -153,6 +167,7 @@ def test_every_text_is_served_once_and_every_batch_is_within_bounds(tickets: lis
         lengths = [text.length for text in batch]
         assert lengths == sorted(lengths, reverse=True)
         assert len(batch) == 1 or len(batch) * lengths[0] <= budget
+        assert rows is None or len(batch) <= rows
         taken = [(text.ticket.priority, text.ticket.payload, text.index) for text in batch]
         first = min(left, key=lambda text: (text[0] == "bulk", text[1:]))
         assert first in taken  # the oldest of those that come first
