@@ -150,9 +150,9 @@ def test_closing_wakes_a_waiting_compute_thread() -> None:
     st.none() | st.integers(1, 20),
     st.data(),
 )
-def test_every_text_is_served_once_and_every_batch_is_within_bounds(  # type: ignore[no-untyped-def]
-    tickets: list, budget: int, rows: int | None, data: st.DataObject  # type: ignore[type-arg]
-):
+def test_every_text_is_served_once_and_every_batch_is_within_bounds(
+    tickets: list, budget: int, rows: int | None, data: st.DataObject
+) -> None:  # type: ignore[type-arg]
     waiting: BatchQueue[int] = BatchQueue(10_000, budget, max_batch_texts=rows)
     admitted = [Ticket(number, lengths, priority) for number, (lengths, priority) in enumerate(tickets)]
     for ticket in admitted:
