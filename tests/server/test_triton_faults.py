@@ -213,8 +213,9 @@ def remaining(repository: Path) -> list[str]:
 # --- what is committed
 
 
-def test_the_committed_repository_is_what_the_export_writes(root: Path, tmp_path: Path) -> None:
-    committed = root / "model_repository"
+@pytest.mark.parametrize("name", ["model_repository", "models/fast"])
+def test_the_committed_repositories_are_what_the_export_writes(root: Path, tmp_path: Path, name: str) -> None:
+    committed = root / name
     copy = tmp_path / "copy"
     shutil.copytree(committed / "emotion_classifier", copy / "emotion_classifier")
     manifest = read_manifest(committed)

@@ -23,7 +23,7 @@ class TritonPythonModel:
         """Load this version's ONNX file, on the instance's GPU if it has one."""
         path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         options = onnxruntime.SessionOptions()
-        # A thread that waits by spinning takes the core of whoever works beside Triton: half the throughput on two busy cores.
+        # A thread that waits by spinning takes the core of whoever works beside Triton: two fifths of the throughput where both are busy.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
         if args["model_instance_kind"] == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
