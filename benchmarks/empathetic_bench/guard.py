@@ -6,19 +6,19 @@ import asyncio
 import json
 import lzma
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
+from .scripted_engine import scripted_engine
 from .server_process import running_server
 
 _CLIENTS = 8
 _HUMAN_REPLIES = 2000
 _ROW = re.compile(r"number (\d+)")
+_WORDS = re.compile(r"\s*\S+")
 
 
 def measure(server_python: str, settings: dict[str, str], phrases: Path, dialogues: Path | None) -> dict[str, Any]:
@@ -80,52 +80,23 @@ async def _answers(server_python: str, settings: dict[str, str], replies: list[s
             # A cleaner in front of the guard may take out the whole reply: it is gone, too.
             return answer["finish_reason"]
 
-    async with _scripted_model(replies) as (url, asked):
-        wanted = {**settings, "EMPATHETIC_GENERATOR": "vllm", "EMPATHETIC_VLLM_URL": url, "EMPATHETIC_VLLM_MODEL": "table"}
-        server = running_server(server_python, **wanted)
-        address = await asyncio.to_thread(server.__enter__)
-        try:
-            async with aiohttp.ClientSession(address, raise_for_status=True) as session:
-                ends = await asyncio.gather(*(ask(session, number) for number in range(len(replies))))
-        finally:
-            await asyncio.to_thread(server.__exit__, None, None, None)
+    asked: set[int] = set()
+
+    def say(messages: list[dict[str, Any]]) -> list[str]:
+        number = int(_ROW.findall(messages[-1]["content"])[-1])
+        asked.add(number)
+        return _WORDS.findall(replies[number])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with scripted_engine(say, listening):
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+            server = running_server(server_python, **{**settings, "EMPATHETIC_GENERATOR": "vllm", "EMPATHETIC_VLLM_URL": url})
+            address = await asyncio.to_thread(server.__enter__)
+            try:
+                async with aiohttp.ClientSession(address, raise_for_status=True) as session:
+                    ends = await asyncio.gather(*(ask(session, number) for number in range(len(replies))))
+            finally:
+                await asyncio.to_thread(server.__exit__, None, None, None)
     if missing := set(range(len(replies))) - asked:
         raise RuntimeError(f"the server did not take {len(missing)} of {len(replies)} replies from the scripted model")
     return ends
-
-
-@asynccontextmanager
-async def _scripted_model(replies: list[str]) -> AsyncIterator[tuple[str, set[int]]]:
-    """Serve OpenAI's streaming shape on loopback, saying word by word the reply whose number is in the last message.
-
-    Yields:
-        its base URL, and the numbers of the replies that it has been asked for so far.
-    """
-    asked: set[int] = set()
-
-    async def models(_request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "table", "object": "model"}]})
-
-    async def complete(request: web.Request) -> web.StreamResponse:
-        messages = (await request.json())["messages"]
-        number = int(_ROW.findall(messages[-1]["content"])[-1])
-        asked.add(number)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for piece in (*re.findall(r"\s*\S+", replies[number]), None):
-            choice = {"index": 0, "delta": {} if piece is None else {"content": piece}, "finish_reason": "stop" if piece is None else None}
-            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "table", "choices": [choice]}
-            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-    application = web.Application()
-    application.router.add_get("/v1/models", models)
-    application.router.add_post("/v1/chat/completions", complete)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1", asked
-    finally:
-        await runner.cleanup()

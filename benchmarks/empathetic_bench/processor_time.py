@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from . import environment, report
-from .quick_engine import quick_engine
 from .samples import percentile
+from .scripted_engine import scripted_engine
 
+# What the engine says, token by token.
+_SAID: tuple[str, ...] = ("I", "'m", " sorry", " to", " hear", " that", ".")
 _TEXTS = (
     "I had a really bad day at work and I do not know whom to tell.",
     "My sister is getting married, and I am so happy for her!",
@@ -104,7 +106,7 @@ def measure(python: str, load: Load, **settings: str) -> Spent:
 
 async def _load(address: str, process: int, load: Load, listening: socket.socket) -> tuple[float, float]:
     connector = aiohttp.TCPConnector(limit=0)
-    async with quick_engine(listening), aiohttp.ClientSession(connector=connector, raise_for_status=True) as session:
+    async with scripted_engine(lambda _: _SAID, listening), aiohttp.ClientSession(connector=connector, raise_for_status=True) as session:
 
         async def send(requests: int) -> None:
             await asyncio.gather(*(load.work(session, address, client, requests, load.texts) for client in range(load.clients)))

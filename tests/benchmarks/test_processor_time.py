@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from empathetic_bench import processor_time, quick_engine
+from empathetic_bench import processor_time
 from empathetic_bench.processor_time import LOADS, measure
 
 
@@ -21,7 +21,7 @@ def test_a_server_that_does_not_start_is_no_measurement() -> None:
 
 
 def test_replies_of_an_engine_that_fails_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick_engine, "_SAID", ())
+    monkeypatch.setattr(processor_time, "_SAID", ())
     with pytest.raises(RuntimeError, match="a turn failed"):
         measure(sys.executable, LOADS["engine"]._replace(clients=1, requests=1))
 
