@@ -20,6 +20,8 @@ from ..settings import Settings
 from .batching import Batch, BatchingClassifier, Scores
 from .manifest import Manifest
 
+# In a batch, where nothing else is set: larger ones are no faster, and a person's message waits for a bulk batch (docs/log.md).
+_BATCH_TOKENS = 128
 # Cores on a batch that is alone. More could not be measured: two are what the machines of docs/performance.md have.
 _CORES_TOGETHER = 2
 
@@ -42,8 +44,7 @@ class EmbeddedClassifier(BatchingClassifier):
 
     def __init__(self, manifest: Manifest, *, threads: int, max_batch_tokens: int, max_queued_texts: int, metrics: Metrics) -> None:
         super().__init__(manifest, max_batch_tokens=max_batch_tokens, max_queued_texts=max_queued_texts, metrics=metrics)
-        self._one_core = _load_session(manifest, cores=1)
-        self._cores_together = _load_session(manifest, cores=_CORES_TOGETHER) if threads >= _CORES_TOGETHER else self._one_core
+        self._sessions = {cores: _load_session(manifest, cores) for cores in {1, min(threads, _CORES_TOGETHER)}}
         self._computing = 0  # batches
         self._compute = [threading.Thread(target=self._compute_forever, name=f"compute {core}", daemon=True) for core in range(threads)]
         for thread in self._compute:
@@ -72,10 +73,11 @@ class EmbeddedClassifier(BatchingClassifier):
         with self._counting:
             is_alone = self._computing == 0 and not self._queue.any_waiting()
             self._computing += 1
+        cores = max(self._sessions) if is_alone else 1
         batch = self._begin(texts)
         outcome: Scores | Exception
         try:
-            outcome = self._run(self._cores_together if is_alone else self._one_core, batch.ids, batch.mask)
+            outcome = self._run(batch.ids, batch.mask, cores)
         except Exception as exc:  # whatever the library raises, the batch's other texts must be answered
             outcome = exc
         with self._counting:
@@ -83,9 +85,9 @@ class EmbeddedClassifier(BatchingClassifier):
         for text in self._end(batch, outcome, parallel=len(self._compute)):
             self._compute_batch([text])
 
-    def _run(self, session: onnxruntime.InferenceSession, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Scores:
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cores: int) -> Scores:
         """Return logits (rows, labels) and embeddings (rows, hidden size)."""
-        logits, embeddings = session.run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
+        logits, embeddings = self._sessions[cores].run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
         return logits, embeddings
 
 
@@ -98,7 +100,7 @@ def load_embedded(manifest: Manifest, settings: Settings, metrics: Metrics) -> E
     return EmbeddedClassifier(
         manifest,
         threads=settings.threads,
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=settings.max_batch_tokens or _BATCH_TOKENS,
         max_queued_texts=settings.max_queued_texts,
         metrics=metrics,
     )

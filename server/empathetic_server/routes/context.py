@@ -36,8 +36,6 @@ BODY_SECONDS = 20.0
 SEND_SECONDS = 20.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBES = {"/livez", "/readyz", "/metrics"}
-# nginx's status for a client that left before the answer.
-_CLIENT_LEFT = 499
 
 
 class SlowReader(Exception):
@@ -93,22 +91,15 @@ class RequestContext:
                 scope, receive, send_with_id
             )
         finally:
-            # uvloop sends what was written at the end of this round of the loop: the answer need not wait for its line in the log.
+            # A path that no route owns must not become a label value: anybody could fill the registry.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            status = status or 499  # nginx's, for a client that left before the answer
             seconds = time.perf_counter() - started
-            asyncio.get_running_loop().call_soon(self._record, scope, status or _CLIENT_LEFT, seconds)
+            self._metrics.http_requests.labels(route, str(status)).inc()
+            self._metrics.http_seconds.labels(route).observe(seconds)
+            # uvloop sends at the end of this round of the loop what was written in it: the answer need not wait for its line in the log.
+            asyncio.get_running_loop().call_soon(_log_answered, scope["method"], route, status, seconds)
             logs.request_id.reset(serving)
-
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log a request that has been answered."""
-        # A path that no route owns must not become a label value: anybody could fill the registry.
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.http_requests.labels(route, str(status)).inc()
-        self._metrics.http_seconds.labels(route).observe(seconds)
-        # The route and not the path, which may hold a session's id; probes come every few seconds and would bury the rest.
-        level = logging.DEBUG if route in _PROBES else logging.INFO
-        if logger.isEnabledFor(level):
-            answered = logs.fields(method=scope["method"], route=route, status=status, ms=round(1000 * seconds, 1))
-            logger.log(level, "answered", extra=answered)
 
 
 def install(app: FastAPI, metrics: Metrics, is_leaving: Callable[[], bool]) -> None:
@@ -204,6 +195,13 @@ def error_response(error: EmpatheticError, request_id: str) -> Response:
     """Encode an error as the contract's body, with Retry-After where the error has one."""
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     return json_response(error.body(request_id), error.status, headers)
+
+
+def _log_answered(method: str, route: str, status: int, seconds: float) -> None:
+    """Log the route and not the path, which may hold a session's id; probes come every few seconds and would bury the rest."""
+    level = logging.DEBUG if route in _PROBES else logging.INFO
+    if logger.isEnabledFor(level):
+        logger.log(level, "answered", extra=logs.fields(method=method, route=route, status=status, ms=round(1000 * seconds, 1)))
 
 
 def new_request_id(scope: Scope) -> str:
