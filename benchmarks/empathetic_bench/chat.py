@@ -199,6 +199,7 @@ async def _own(session: aiohttp.ClientSession, address: str) -> dict[str, float]
 
 def _summary(rounds: list[_Measured], alone: list[_Measured] | None, name: str) -> dict[str, Any]:
     turns = [turn for one in rounds for turn in one.turns if turn]
+    beside = alone if alone and name.startswith("vllm") else [None] * len(rounds)
     return {
         "first_ms": _percentiles([turn.first_ms for turn in turns if turn.first_ms is not None]),
         "gap_ms": _percentiles([gap for turn in turns for gap in turn.gaps_ms]),
@@ -206,7 +207,8 @@ def _summary(rounds: list[_Measured], alone: list[_Measured] | None, name: str) 
         "classify_ms": _percentiles([turn.classify_ms for turn in turns if turn.classify_ms is not None]),
         "ends": dict(Counter(turn.finish_reason for turn in turns)),
         "errors": sum(turn is None for one in rounds for turn in one.turns),
-        "overhead_ms": [_overhead(one, alone[number] if alone and name.startswith("vllm") else None) for number, one in enumerate(rounds)],
+        "overhead_ms": [_overhead(one, other) for one, other in zip(rounds, beside, strict=True)],
+        "held_ms": [_held(one, other) if other else None for one, other in zip(rounds, beside, strict=True)],
         "used": [one.used for one in rounds],
     }
 
@@ -222,6 +224,23 @@ def _overhead(one: _Measured, alone: _Measured | None) -> float | None:
         return median(beyond) if beyond else None
     first = [turn.first_ms for turn in one.turns if turn and turn.first_ms is not None]
     return None if one.own_first_ms is None or not first else fmean(first) - one.own_first_ms
+
+
+def _held(one: _Measured, alone: _Measured) -> float | None:
+    """Return how long after its first token the engine says the one that lets our first piece go, as a median over the messages."""
+    pairs = [(turn, other) for turn, other in zip(one.turns, alone.turns, strict=True) if turn and other and turn.pieces and other.pieces]
+    held = [waited for turn, other in pairs if (waited := waited_for(turn.pieces[0].strip(), other)) is not None]
+    return median(held) if held else None
+
+
+def waited_for(shown: str, alone: Turn) -> float | None:
+    """Return how long after its first piece an engine began what follows these words, in milliseconds; None when it said others."""
+    said = ""
+    for text, at in zip(alone.pieces, alone.piece_ms, strict=True):
+        said = (said + text).lstrip()
+        if len(said) > len(shown) and said.startswith(shown):
+            return at - alone.piece_ms[0]
+    return alone.piece_ms[-1] - alone.piece_ms[0] if said.startswith(shown) else None
 
 
 def _percentiles(values: list[float]) -> dict[str, Any]:

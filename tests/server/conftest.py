@@ -56,7 +56,7 @@ class FakeClassifier:
 
 
 class GatedClassifier(EmbeddedClassifier):
-    """The embedded engine, whose compute waits until the test opens the gate; keeps the shape of every batch, and on how many cores it ran."""
+    """The embedded engine, whose compute waits until the test opens the gate; keeps every batch's shape and number of cores."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.gate = threading.Event()
