@@ -82,7 +82,7 @@ def chat(*, overhead_ms: list[float | None], classify_ms: float) -> dict[str, An
         "clients": 1,
         "rounds": 3,
         "cases": [
-            {**case, "name": "engine alone", "classify_ms": nothing, "overhead_ms": [None] * len(overhead_ms), "held_ms": [None]},
-            {**case, "name": "vllm, ws", "classify_ms": {**times, "p50": classify_ms}, "overhead_ms": overhead_ms, "held_ms": [5.0]},
+            {**case, "name": "engine alone", "classify_ms": nothing, "overhead_ms": [None] * len(overhead_ms), "held_ms": [None] * len(overhead_ms)},
+            {**case, "name": "vllm, ws", "classify_ms": {**times, "p50": classify_ms}, "overhead_ms": overhead_ms, "held_ms": [5.0] * len(overhead_ms)},
         ],
     }
