@@ -146,7 +146,8 @@ async def _alone(config: ChatBench, session: aiohttp.ClientSession, messages: Se
         return await _ask_engine(config, session, text, bodies)
 
     await _talk(ask, messages[:_WARMUP_TURNS], 1)
-    return _Measured(await _talk(ask, messages, config.clients), [], None, {})
+    turns = await _talk(ask, messages, config.clients)
+    return _Measured(turns, [None] * len(turns), None, {})
 
 
 async def _ask_engine(config: ChatBench, session: aiohttp.ClientSession, text: str, bodies: dict[str, Body]) -> Turn:

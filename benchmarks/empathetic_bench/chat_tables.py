@@ -24,8 +24,8 @@ def chat_table(content: dict[str, Any]) -> str:
     caption = (
         f"{hardware['processor']}, {hardware['cores']} cores, clients on the same. {content['turns']} messages a round, "
         f"{content['clients']} at a time, {content['rounds']} rounds in turn, each with a fresh server. The engine alone is asked what the "
-        "server asks it; right after each reply through it; beyond it: the difference message by message, of which held: from the engine's first token to the one "
-        "that lets the first words go. Beyond the others: by the server's own metric of the generator. "
+        "server asks it, also right after each reply through it; beyond it: the difference message by message, of which held: from the "
+        "engine's first token to the one that lets the first words go. Beyond the others: by the server's own metric of the generator. "
         f"Command: `{content['command']}`. Raw samples: [benchmarks/results/chat.json](../benchmarks/results/chat.json)."
     )
     return "\n".join([*lines, "", caption])
