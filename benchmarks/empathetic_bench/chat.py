@@ -1,7 +1,8 @@
 """`empathetic-bench chat`: first words, the pace of the others, and what the server adds to a generator's own time.
 
 Each generator is talked with over each way in, in turn, behind a fresh server in every round. vLLM, or whatever OpenAI-compatible engine
-is named, is also asked alone, for exactly what the server had asked it for.
+is named, is also asked alone, for exactly what the server had asked it for: before everything, and right after every reply through the
+server, so that both see the same state of the machine.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import asyncio
 import itertools
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -27,6 +28,8 @@ from .server_process import server_process
 from .sockets import MESSAGES
 from .talking import Body, Turn, say
 from .usage import Usage
+
+T = TypeVar("T")
 
 GENERATORS = ("written", "embedded", "vllm")
 WAYS = {"ws": "/v1/chat/ws", "sse": "/v1/chat", "openai": "/v1/chat/completions"}
@@ -67,9 +70,17 @@ class ChatBench:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """One round of one case; `own_first_ms` is the generator's mean time to its first piece, by the server's metrics."""
+    """One round of one case.
+
+    Attributes:
+        turns: the replies to the messages; None where there was none.
+        alone: the engine's own replies to them, one right after each, where it was asked alone.
+        own_first_ms: the generator's mean time to its first piece, by the server's metrics.
+        used: processor and memory of the server.
+    """
 
     turns: list[Turn | None]
+    alone: list[Turn | None]
     own_first_ms: float | None
     used: dict[str, float]
 
@@ -88,7 +99,7 @@ def run(config: ChatBench, tell: Callable[[str], None]) -> dict[str, Any]:
         "turns": config.turns,
         "clients": config.clients,
         "rounds": config.rounds,
-        "cases": [{"name": name, **_summary(rounds, measured.get(ENGINE), name)} for name, rounds in measured.items()],
+        "cases": [{"name": name, **_summary(rounds)} for name, rounds in measured.items()],
     }
     report.write(config.output, content)
     return content
@@ -105,7 +116,8 @@ async def _measure(config: ChatBench, tell: Callable[[str], None]) -> dict[str, 
             for generator in config.generators:
                 async with _server(config, generator) as (address, pid):
                     for way in config.ways:
-                        one = await _served(config, session, address, pid, generator=generator, way=way, messages=messages)
+                        asked = bodies if generator == "vllm" else {}
+                        one = await _served(config, session, address, pid, generator=generator, way=way, messages=messages, bodies=asked)
                         measured.setdefault(f"{generator}, {way}", []).append(one)
                         ends = Counter(turn.finish_reason if turn else "no reply" for turn in one.turns)
                         tell(f"round {number + 1}/{config.rounds}  {generator}, {way}  {dict(ends)}")
@@ -131,35 +143,49 @@ async def _bodies(config: ChatBench, session: aiohttp.ClientSession) -> dict[str
 
 async def _alone(config: ChatBench, session: aiohttp.ClientSession, messages: Sequence[str], bodies: dict[str, Body]) -> _Measured:
     async def ask(text: str) -> Turn:
-        return await say(session, f"{config.engine}/chat/completions", text, body=bodies[text])
+        return await _ask_engine(config, session, text, bodies)
 
     await _talk(ask, messages[:_WARMUP_TURNS], 1)
-    return _Measured(await _talk(ask, messages, config.clients), None, {})
+    turns = await _talk(ask, messages, config.clients)
+    return _Measured(turns, [None] * len(turns), None, {})
+
+
+async def _ask_engine(config: ChatBench, session: aiohttp.ClientSession, text: str, bodies: dict[str, Body]) -> Turn:
+    return await say(session, f"{config.engine}/chat/completions", text, body=bodies[text])
 
 
 async def _served(
-    config: ChatBench, session: aiohttp.ClientSession, address: str, pid: int, *, generator: str, way: str, messages: Sequence[str]
+    config: ChatBench,
+    session: aiohttp.ClientSession,
+    address: str,
+    pid: int,
+    *,
+    generator: str,
+    way: str,
+    messages: Sequence[str],
+    bodies: dict[str, Body],
 ) -> _Measured:
     url = (address.replace("http", "ws", 1) if way == "ws" else address) + WAYS[way]
 
-    async def ask(text: str) -> Turn:
-        return await say(session, url, text)
+    async def ask(text: str) -> tuple[Turn, Turn | None]:
+        return await say(session, url, text), await _ask_engine(config, session, text, bodies) if bodies else None
 
     await _talk(ask, messages[:_WARMUP_TURNS], 1)
     before = await _own(session, address)
     usage = Usage([pid], [])
-    turns = await _talk(ask, messages, config.clients)
+    both = await _talk(ask, messages, config.clients)
+    turns, alone = [pair and pair[0] for pair in both], [pair and pair[1] for pair in both]
     if generator != "written":  # else a generator that fails would be measured as the fast one that steps in
         turns = [turn if turn and turn.finish_reason not in ("fallback", "error") else None for turn in turns]
     used = usage.report()
     after = await _own(session, address)
     replies = after["count"] - before["count"]
-    return _Measured(turns, 1000 * (after["sum"] - before["sum"]) / replies if replies else None, used)
+    return _Measured(turns, alone, 1000 * (after["sum"] - before["sum"]) / replies if replies else None, used)
 
 
-async def _talk(ask: Callable[[str], Any], messages: Sequence[str], clients: int) -> list[Turn | None]:
+async def _talk(ask: Callable[[str], Awaitable[T]], messages: Sequence[str], clients: int) -> list[T | None]:
     """Say all messages, with `clients` conversations at a time; None for a message that got no reply."""
-    turns: list[Turn | None] = [None] * len(messages)
+    turns: list[T | None] = [None] * len(messages)
     waiting = iter(enumerate(messages))
 
     async def client() -> None:
@@ -197,7 +223,7 @@ async def _own(session: aiohttp.ClientSession, address: str) -> dict[str, float]
     return totals
 
 
-def _summary(rounds: list[_Measured], alone: list[_Measured] | None, name: str) -> dict[str, Any]:
+def _summary(rounds: list[_Measured]) -> dict[str, Any]:
     turns = [turn for one in rounds for turn in one.turns if turn]
     return {
         "first_ms": _percentiles([turn.first_ms for turn in turns if turn.first_ms is not None]),
@@ -206,22 +232,45 @@ def _summary(rounds: list[_Measured], alone: list[_Measured] | None, name: str) 
         "classify_ms": _percentiles([turn.classify_ms for turn in turns if turn.classify_ms is not None]),
         "ends": dict(Counter(turn.finish_reason for turn in turns)),
         "errors": sum(turn is None for one in rounds for turn in one.turns),
-        "overhead_ms": [_overhead(one, alone[number] if alone and name.startswith("vllm") else None) for number, one in enumerate(rounds)],
+        "overhead_ms": [_overhead(one) for one in rounds],
+        "held_ms": [_held(one) for one in rounds],
         "used": [one.used for one in rounds],
     }
 
 
-def _overhead(one: _Measured, alone: _Measured | None) -> float | None:
+def _overhead(one: _Measured) -> float | None:
     """Return what came before the first piece beyond the generator's own time in a round.
 
     Beside the engine alone, it is the median of the differences message by message; otherwise the mean beyond the server's own metric.
     """
-    if alone:
-        pairs = [(turn.first_ms, other.first_ms) for turn, other in zip(one.turns, alone.turns, strict=True) if turn and other]
+    if any(one.alone):
+        pairs = [(turn.first_ms, other.first_ms) for turn, other in _pairs(one)]
         beyond = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
         return median(beyond) if beyond else None
     first = [turn.first_ms for turn in one.turns if turn and turn.first_ms is not None]
     return None if one.own_first_ms is None or not first else fmean(first) - one.own_first_ms
+
+
+def _held(one: _Measured) -> float | None:
+    """Return how long after its first token the engine says the one that lets our first piece go, as a median over the messages."""
+    waited = [waited_for(turn.pieces[0].strip(), other) for turn, other in _pairs(one) if turn.pieces and other.pieces]
+    known = [ms for ms in waited if ms is not None]
+    return median(known) if known else None
+
+
+def _pairs(one: _Measured) -> list[tuple[Turn, Turn]]:
+    """Return the replies through the server with the engine's own, where there are both."""
+    return [(turn, other) for turn, other in zip(one.turns, one.alone, strict=True) if turn and other]
+
+
+def waited_for(shown: str, alone: Turn) -> float | None:
+    """Return how long after its first piece an engine began what follows these words, in milliseconds; None when it said others."""
+    said = ""
+    for text, at in zip(alone.pieces, alone.piece_ms, strict=True):
+        said = (said + text).lstrip()
+        if len(said) > len(shown) and said.startswith(shown):
+            return at - alone.piece_ms[0]
+    return alone.piece_ms[-1] - alone.piece_ms[0] if said.startswith(shown) else None
 
 
 def _percentiles(values: list[float]) -> dict[str, Any]:

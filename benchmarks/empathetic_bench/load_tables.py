@@ -60,10 +60,9 @@ def _within_objective(content: dict[str, Any]) -> str:
         key, summary = (case["target"], case["shape"], case["texts_per_request"]), case["summary"]
         is_within = summary["p99_ms"] is not None and summary["p99_ms"] <= content["objective_ms"] and not summary["errors"]
         best[key] = max(best.get(key, 0.0), summary["texts_per_s"] if is_within else 0.0)
-    told = (
-        f"{target}, {shape}, {each} a request: " + (f"{rate:.0f}" if rate else "none of these levels")
-        for (target, shape, each), rate in best.items()
-    )
+    told = [f"{target}, {shape}, {each} a request: {rate:.0f}" for (target, shape, each), rate in best.items() if rate]
+    if not all(best.values()):
+        told.append("the others: none of these levels" if told else "none of these levels")
     return f"Most texts/s with a p99 within {content['objective_ms']:g} ms and no error: {'; '.join(told)}."
 
 

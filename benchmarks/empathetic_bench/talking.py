@@ -27,8 +27,9 @@ Body = dict[str, Any]
 
 @dataclass(slots=True)
 class Turn:
-    """A reply's times, in milliseconds since the message was sent; `classify_ms` is the server's own word."""
+    """A reply's pieces, and times in milliseconds since the message was sent; `classify_ms` is the server's own word."""
 
+    pieces: list[str] = field(default_factory=list)
     piece_ms: list[float] = field(default_factory=list)
     end_ms: float = 0.0
     finish_reason: str | None = None
@@ -38,6 +39,11 @@ class Turn:
     def first_ms(self) -> float | None:
         """Time to the first piece."""
         return self.piece_ms[0] if self.piece_ms else None
+
+    def add(self, text: str, now_ms: float) -> None:
+        """Take a piece."""
+        self.pieces.append(text)
+        self.piece_ms.append(now_ms)
 
     @property
     def gaps_ms(self) -> list[float]:
@@ -117,7 +123,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, A
 def _take_frame(turn: Turn, frame: dict[str, Any], now_ms: float) -> None:
     match frame["type"]:
         case "delta":
-            turn.piece_ms.append(now_ms)
+            turn.add(frame["text"], now_ms)
         case "done":
             turn.end_ms, turn.finish_reason = now_ms, frame["finish_reason"]
             turn.classify_ms = frame["timings"]["classify_ms"]
@@ -125,8 +131,8 @@ def _take_frame(turn: Turn, frame: dict[str, Any], now_ms: float) -> None:
 
 def _take_chunk(turn: Turn, chunk: dict[str, Any], now_ms: float) -> None:
     for choice in chunk["choices"]:
-        if choice["delta"].get("content"):
-            turn.piece_ms.append(now_ms)
+        if text := choice["delta"].get("content"):
+            turn.add(text, now_ms)
         if choice.get("finish_reason"):
             ours = chunk.get("empathetic", {})  # this project's server says more than OpenAI's two reasons
             turn.end_ms, turn.finish_reason = now_ms, ours.get("finish_reason", choice["finish_reason"])

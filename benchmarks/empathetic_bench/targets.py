@@ -13,20 +13,19 @@ import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from .loads import Refused
 from .offline import pad, tokenizer_of
+from .posting import Poster
 
 Priority = Literal["interactive", "bulk"]
-_TIMEOUT = aiohttp.ClientTimeout(total=120)
 # Triton's batcher puts together what has one length.
 _BUCKET = 8
 # Rows of one request to it, as this project's server sends them.
@@ -62,49 +61,38 @@ async def connected(url: str, model: Path) -> AsyncIterator[Target]:
         async with InferenceServerClient(parts.netloc) as client:
             yield _V2Grpc(client, parts.path.strip("/"), model)
         return
-    kinds: dict[str, Callable[[aiohttp.ClientSession, str], Target]] = {"/v1/emotions": _Emotions, "/classify": _Infinity}
-    # A connection for each request on its way: how many there are is the load's business.
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT) as session:
-        if parts.path in kinds:
-            yield kinds[parts.path](session, url)
-        elif parts.path.startswith("/v2/models/"):
-            yield _V2Http(session, url, model)
-        else:
-            raise ValueError(f"{url} names no known kind of target")
-
-
-async def _post(session: aiohttp.ClientSession, url: str, body: Any) -> bytes:
-    try:
-        async with session.post(url, json=body) as response:
-            answer = await response.read()
-    except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
-        raise Refused(f"{url}: {exc!r}") from exc
-    if response.status != 200:
-        raise Refused(f"{url}: {response.status}")
-    return answer
+    kinds: dict[str, Callable[[Poster], Target]] = {"/v1/emotions": _Emotions, "/classify": _Infinity}
+    if parts.path in kinds:
+        with closing(Poster(url)) as poster:
+            yield kinds[parts.path](poster)
+    elif parts.path.startswith("/v2/models/"):
+        with closing(Poster(f"{url.rstrip('/')}/infer")) as poster:
+            yield _V2Http(poster, model)
+    else:
+        raise ValueError(f"{url} names no known kind of target")
 
 
 class _Emotions:
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session, self._url = session, url
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
 
     async def send(self, texts: list[str], priority: Priority | None = None) -> None:
-        await _post(self._session, self._url, {"input": texts, **({"priority": priority} if priority else {})})
+        await self._poster.post({"input": texts, **({"priority": priority} if priority else {})})
 
     async def scores(self, texts: list[str]) -> NDArray[Any]:
-        answer = json.loads(await _post(self._session, self._url, {"input": texts, "scores": True}))
+        answer = json.loads(await self._poster.post({"input": texts, "scores": True}))
         return np.array([list(entry["scores"].values()) for entry in answer["data"]])
 
 
 class _Infinity:
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session, self._url = session, url
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
 
     async def send(self, texts: list[str], priority: Priority | None = None) -> None:
-        await _post(self._session, self._url, {"input": texts})
+        await self._poster.post({"input": texts})
 
     async def scores(self, texts: list[str]) -> NDArray[Any]:
-        answer = json.loads(await _post(self._session, self._url, {"input": texts}))
+        answer = json.loads(await self._poster.post({"input": texts}))
         by_label = [{int(entry["label"].removeprefix("LABEL_")): entry["score"] for entry in row} for row in answer["data"]]
         return np.array([[row[label] for label in range(len(row))] for row in by_label])
 
@@ -137,9 +125,9 @@ class _V2(ABC):
 
 
 class _V2Http(_V2):
-    def __init__(self, session: aiohttp.ClientSession, url: str, model: Path) -> None:
+    def __init__(self, poster: Poster, model: Path) -> None:
         super().__init__(model)
-        self._session, self._url = session, f"{url.rstrip('/')}/infer"
+        self._poster = poster
 
     async def _infer(self, ids: NDArray[Any], mask: NDArray[Any], priority: Priority) -> NDArray[Any]:
         inputs = [
@@ -147,7 +135,7 @@ class _V2Http(_V2):
             for name, array in (("input_ids", ids), ("attention_mask", mask))
         ]
         body = {"inputs": inputs, "outputs": [{"name": "logits"}], "parameters": {"priority": _LEVELS[priority]}}
-        output = json.loads(await _post(self._session, self._url, body))["outputs"][0]
+        output = json.loads(await self._poster.post(body))["outputs"][0]
         return np.array(output["data"]).reshape(output["shape"])
 
 

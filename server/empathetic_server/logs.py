@@ -26,6 +26,9 @@ def configure_logging(level: str, log_format: Literal["text", "json"]) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Of no use to the formats below; not to look for it is what Python's logging HOWTO has under "Optimization".
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def fields(**values: str | float) -> dict[str, Mapping[str, str | float]]:

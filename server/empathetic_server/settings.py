@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="cores that the classifier computes on (default: all)"
     )
-    max_batch_tokens: int = Field(default=256, ge=1, description="tokens in a batch, padding included; one text may exceed it")
+    max_batch_tokens: int | None = Field(
+        default=None, ge=1, description="tokens in a batch, padding included; one text may exceed it (default: embedded 128, triton 256)"
+    )
     max_queued_texts: int = Field(default=8192, ge=1, description="texts of one priority that may wait; more are refused with 429")
     generator: Literal["auto", "vllm", "embedded", "written"] = Field(
         default="auto", description="engine that writes replies; auto: vllm if its URL is set, then embedded if RESPONDER is set"

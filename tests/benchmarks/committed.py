@@ -74,15 +74,15 @@ def chat(*, overhead_ms: list[float | None], classify_ms: float) -> dict[str, An
     """A result of `empathetic-bench chat` of vLLM, alone and behind the server."""
     times = {"p50": 20.0, "p90": 21.0, "p99": 22.0, "p999": 23.0, "raw": [20.0]}
     nothing: dict[str, Any] = {**dict.fromkeys(("p50", "p90", "p99", "p999")), "raw": []}
+    rounds = len(overhead_ms)
     case = {"first_ms": times, "gap_ms": times, "end_ms": times, "errors": 0, "ends": {"stop": 1}}
+    alone = {"name": "engine alone", "classify_ms": nothing, "overhead_ms": [None] * rounds, "held_ms": [None] * rounds}
+    served = {"name": "vllm, ws", "classify_ms": {**times, "p50": classify_ms}, "overhead_ms": overhead_ms, "held_ms": [5.0] * rounds}
     return {
         **MACHINE,
         "benchmark": "chat",
         "turns": 40,
         "clients": 1,
         "rounds": 3,
-        "cases": [
-            {**case, "name": "engine alone", "classify_ms": nothing, "overhead_ms": [None] * len(overhead_ms)},
-            {**case, "name": "vllm, ws", "classify_ms": {**times, "p50": classify_ms}, "overhead_ms": overhead_ms},
-        ],
+        "cases": [{**case, **alone}, {**case, **served}],
     }

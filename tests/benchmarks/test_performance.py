@@ -62,6 +62,11 @@ def test_the_classification_is_not_charged_to_a_chat() -> None:
     assert found["chat: first piece beyond vLLM's own and the classification, p50"] == ["≤ 3.00 ms", "2.00 ms (1.00 ms to 3.00 ms)", "none"]
 
 
+def test_what_words_wait_for_is_told_apart_from_what_the_server_adds() -> None:
+    found = rows(chat=chat(overhead_ms=[7.0, 8.0, None], classify_ms=1.0))  # held for 5 ms
+    assert found["the same, without the tokens for which the first words are held"][1] == "1.50 ms (1.00 ms to 2.00 ms)"
+
+
 @pytest.mark.parametrize("sockets", [500, 6], ids=["as-the-target-says", "fewer"])
 def test_sockets_count_only_when_as_many_were_open_as_the_target_says(sockets: int) -> None:
     content = {"commit": "abc", "sockets": sockets, "active": 50, "lost_frames": 0, "errors": 2, "loop_delay": {"within_20_ms": 0.999}}

@@ -72,6 +72,7 @@ def test_pieces_of_an_openai_compatible_server_are_timed_one_by_one() -> None:
     turn, asked = to_openai(slowly)
     assert turn.first_ms is not None
     assert 50 <= turn.first_ms < turn.end_ms
+    assert turn.pieces == ["Hel", "lo", "."]
     assert len(turn.gaps_ms) == 2
     assert sum(turn.gaps_ms) >= 90
     assert (turn.finish_reason, turn.classify_ms) == ("length", None)
@@ -86,7 +87,7 @@ def test_an_engine_is_asked_exactly_what_it_is_to_be_asked() -> None:
 @pytest.mark.parametrize("way", ["ws", "sse"])
 def test_a_reply_of_this_projects_server_says_its_own_times(way: str) -> None:
     turn = to_ours(way, FRAMES)
-    assert (len(turn.piece_ms), turn.finish_reason, turn.classify_ms) == (2, "stop", 2.5)
+    assert (turn.pieces, turn.finish_reason, turn.classify_ms) == (["Hello", " there."], "stop", 2.5)
     assert turn.piece_ms[1] <= turn.end_ms
 
 

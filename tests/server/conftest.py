@@ -56,19 +56,21 @@ class FakeClassifier:
 
 
 class GatedClassifier(EmbeddedClassifier):
-    """The embedded engine, whose compute waits until the test opens the gate; keeps the shape of every batch."""
+    """The embedded engine, whose compute waits until the test opens the gate; keeps every batch's shape and number of cores."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.gate = threading.Event()
         self.computing = threading.Event()
         self.shapes: list[tuple[int, ...]] = []
+        self.cores: list[int] = []
         super().__init__(*args, **kwargs)
 
-    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cores: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self.shapes.append(ids.shape)
+        self.cores.append(cores)
         self.computing.set()
         assert self.gate.wait(30)
-        return super()._run(ids, mask)
+        return super()._run(ids, mask, cores)
 
     async def aclose(self) -> None:
         self.gate.set()

@@ -17,9 +17,9 @@ from tests.server.tiny_artifact import MAX_LENGTH, WORDS
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def engine(repository: Path) -> AsyncIterator[EmbeddedClassifier]:
-    classifier = EmbeddedClassifier(**engine_arguments(repository))
+@pytest.fixture(params=[1, 2, 3])
+async def engine(repository: Path, request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedClassifier]:
+    classifier = EmbeddedClassifier(**engine_arguments(repository, threads=request.param))
     yield classifier
     await classifier.aclose()
 
@@ -125,6 +125,31 @@ async def test_interactive_texts_overtake_waiting_bulk(gated: GatedClassifier) -
     gated.gate.set()
     await asyncio.gather(first, bulk, chat)
     assert gated.shapes == [(1, 3), (1, 5), (1, 4)]
+
+
+async def test_a_batch_that_is_alone_gets_two_cores(repository: Path) -> None:
+    engine = GatedClassifier(**engine_arguments(repository, threads=2))
+    first = asyncio.create_task(ask(engine, "a"))
+    await engine.computing_now()
+    engine.computing.clear()
+    second = asyncio.create_task(ask(engine, "b"))
+    await engine.computing_now()
+    engine.gate.set()
+    await asyncio.gather(first, second)
+    await ask(engine, "c")
+    assert engine.cores == [2, 1, 2]
+    await engine.aclose()
+
+
+async def test_batches_of_one_request_share_the_cores(repository: Path) -> None:
+    engine = GatedClassifier(**engine_arguments(repository, threads=2, max_batch_tokens=6))
+    both = asyncio.create_task(ask(engine, "a", "b", "c", "d"))
+    await engine.computing_now()
+    engine.gate.set()
+    await both
+    assert len(engine.cores) == 2
+    assert engine.cores[0] == 1
+    await engine.aclose()
 
 
 async def test_closing_refuses_what_waits_and_what_comes(gated: GatedClassifier) -> None:

@@ -141,6 +141,10 @@ class BatchQueue(Generic[T]):
         """Texts of a priority that wait."""
         return self._lanes[priority].waiting
 
+    def any_waiting(self) -> bool:
+        """Whether a text of any priority waits."""
+        return any(lane.waiting for lane in self._lanes.values())
+
     def clear(self) -> list[Ticket[T]]:
         """Drop all that waits, and return its tickets."""
         with self._changed:

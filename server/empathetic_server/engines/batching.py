@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .. import logs
 from ..errors import BackendUnavailable, DeadlineExceeded, EmpatheticError, InternalError
 from ..metrics import Metrics
+from ..time_limits import timeout
 from .batch_queue import BatchQueue, QueuedText, Ticket
 from .manifest import Manifest
 from .protocols import Classification, Priority
@@ -115,7 +116,8 @@ class BatchingClassifier:
         self._queue.put(ticket)
         try:
             self._on_arrival()
-            await asyncio.wait_for(request.future, deadline - time.monotonic())
+            async with timeout(deadline - time.monotonic()):
+                await request.future
         except asyncio.TimeoutError as exc:  # as above
             raise late from exc
         finally:
@@ -183,11 +185,11 @@ class BatchingClassifier:
             [request], [text] = batch.requests, batch.texts
             _call_soon(request, _settle, request, InternalError(f"the model failed on input[{text.index}]"))
             return []
+        self._deliver(batch.texts, outcome)
         self._metrics.batch_seconds.observe(batch.padded - batch.started)
         self._metrics.compute_seconds.observe(finished - batch.padded)
         self._metrics.batch_texts.observe(len(batch.texts))
         self._metrics.batch_padding_ratio.observe(1.0 - sum(text.length for text in batch.texts) / batch.ids.size)
-        self._deliver(batch.texts, outcome)
         return []
 
     def _count(self, requests: Sequence[Request], now: float, change: int) -> None:

@@ -1,7 +1,8 @@
 """The embedded engine: ONNX Runtime inside the server process.
 
 Each core computes batches of its own: two cores on one batch wait for each other at every layer, and both while the next one is formed.
-A compute thread forms its next batch itself, so that no event loop stands between two.
+Only a batch that is alone, such as one person's message, gets two cores. A compute thread forms its next batch itself, so that no event
+loop stands between two.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from ..metrics import Metrics
 from ..settings import Settings
 from .batching import Batch, BatchingClassifier, Scores
 from .manifest import Manifest
+
+# In a batch, where nothing else is set: larger ones are no faster, and a person's message waits for a bulk batch (docs/log.md).
+_BATCH_TOKENS = 128
+# Cores on a batch that is alone. More could not be measured: two are what the machines of docs/performance.md have.
+_CORES_TOGETHER = 2
 
 
 class EmbeddedClassifier(BatchingClassifier):
@@ -38,7 +44,8 @@ class EmbeddedClassifier(BatchingClassifier):
 
     def __init__(self, manifest: Manifest, *, threads: int, max_batch_tokens: int, max_queued_texts: int, metrics: Metrics) -> None:
         super().__init__(manifest, max_batch_tokens=max_batch_tokens, max_queued_texts=max_queued_texts, metrics=metrics)
-        self._session = _load_session(manifest)
+        self._sessions = {cores: _load_session(manifest, cores) for cores in {1, min(threads, _CORES_TOGETHER)}}
+        self._computing = 0  # batches
         self._compute = [threading.Thread(target=self._compute_forever, name=f"compute {core}", daemon=True) for core in range(threads)]
         for thread in self._compute:
             thread.start()
@@ -63,18 +70,24 @@ class EmbeddedClassifier(BatchingClassifier):
             self._compute_batch(texts)
 
     def _compute_batch(self, texts: Batch) -> None:
+        with self._counting:
+            is_alone = self._computing == 0 and not self._queue.any_waiting()
+            self._computing += 1
+        cores = max(self._sessions) if is_alone else 1
         batch = self._begin(texts)
         outcome: Scores | Exception
         try:
-            outcome = self._run(batch.ids, batch.mask)
+            outcome = self._run(batch.ids, batch.mask, cores)
         except Exception as exc:  # whatever the library raises, the batch's other texts must be answered
             outcome = exc
+        with self._counting:
+            self._computing -= 1
         for text in self._end(batch, outcome, parallel=len(self._compute)):
             self._compute_batch([text])
 
-    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Scores:
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cores: int) -> Scores:
         """Return logits (rows, labels) and embeddings (rows, hidden size)."""
-        logits, embeddings = self._session.run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
+        logits, embeddings = self._sessions[cores].run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
         return logits, embeddings
 
 
@@ -87,16 +100,18 @@ def load_embedded(manifest: Manifest, settings: Settings, metrics: Metrics) -> E
     return EmbeddedClassifier(
         manifest,
         threads=settings.threads,
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=settings.max_batch_tokens or _BATCH_TOKENS,
         max_queued_texts=settings.max_queued_texts,
         metrics=metrics,
     )
 
 
-def _load_session(manifest: Manifest) -> onnxruntime.InferenceSession:
-    """Return a session for any number of threads: each computes in the thread that calls it, on shared weights."""
+def _load_session(manifest: Manifest, cores: int) -> onnxruntime.InferenceSession:
+    """Return a session that any number of threads may call: each computes in the thread that calls it, and on `cores - 1` others."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = cores
+    # A thread that spins between two layers takes the core from the next text (docs/log.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(manifest.model_path), options, providers=["CPUExecutionProvider"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from ..emotions import read_emotions
@@ -16,9 +17,17 @@ from .context import json_response, read_body, unless_disconnected
 from .schemas import DEFAULT_TIMEOUT_MS, ERROR_RESPONSES, INTERACTIVE_TEXTS, MAX_TEXTS, EmotionsRequest, EmotionsResponse
 
 
+class _PlainRoute(APIRoute):
+    """A route whose endpoint takes the request as it came: FastAPI's search for parameters takes a twelfth of an answer's Python."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the endpoint itself."""
+        return self.endpoint
+
+
 def emotions_router(classifier: EmotionClassifier) -> APIRouter:
     """Build the route on an engine."""
-    router = APIRouter()
+    router = APIRouter(route_class=_PlainRoute)
 
     @router.post(
         "/v1/emotions",

@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _EVALUATING = "/ui"
 _PRIVATE = "/v1/"
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
-_ALWAYS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+_NOTHING_MAY_LOAD = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class SecurityHeaders:
@@ -48,14 +49,15 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             nonlocal held
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message.setdefault("headers", []))
-                headers.update(_ALWAYS)
-                if scope["path"].startswith(_PRIVATE):
-                    headers.setdefault("cache-control", "no-store")
-                if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
+                given = dict(message.get("headers", ()))
+                message["headers"] = [*message.get("headers", ()), *_ALWAYS]
+                if scope["path"].startswith(_PRIVATE) and b"cache-control" not in given:
+                    message["headers"].append((b"cache-control", b"no-store"))
+                if given.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in given:
                     held = message
                     return
-                headers.setdefault("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+                if b"content-security-policy" not in given:
+                    message["headers"].append(_NOTHING_MAY_LOAD)
             elif held is not None:
                 page.extend(message.get("body", b""))
                 if message.get("more_body"):
