@@ -157,12 +157,12 @@ async def try_services(settings: Settings) -> None:
 def _classifier(settings: Settings, manifest: Manifest, metrics: Metrics) -> EmotionClassifier:
     """Return the engine that detects emotions; raises ArtifactError."""
     if settings.classifier == "triton":
-        from .engines.triton_classifier import BATCH_TOKENS, TritonClassifier  # noqa: PLC0415  # only who uses gRPC waits for its import
+        from .engines.triton_classifier import TritonClassifier  # noqa: PLC0415  # only who uses gRPC waits for its import
 
         return TritonClassifier(
             manifest,
             addresses=settings.triton_urls,
-            max_batch_tokens=settings.max_batch_tokens or BATCH_TOKENS,
+            max_batch_tokens=settings.batch_tokens,
             max_queued_texts=settings.max_queued_texts,
             metrics=metrics,
         )

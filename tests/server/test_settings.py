@@ -18,6 +18,12 @@ def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch)
     assert Settings().port == 9001
 
 
+def test_a_batch_has_the_tokens_that_suit_the_engine_unless_they_are_set() -> None:
+    assert Settings(classifier="embedded").batch_tokens == 128
+    assert Settings(classifier="triton").batch_tokens == 256
+    assert Settings(classifier="triton", max_batch_tokens=4096).batch_tokens == 4096
+
+
 def test_settings_cannot_be_changed_after_the_start() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]  # that is what is tested

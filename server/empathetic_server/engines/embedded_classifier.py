@@ -20,8 +20,6 @@ from ..settings import Settings
 from .batching import Batch, BatchingClassifier, Scores
 from .manifest import Manifest
 
-# In a batch, where nothing else is set: larger ones are no faster, and a person's message waits for a bulk batch (docs/log.md).
-_BATCH_TOKENS = 128
 # Cores on a batch that is alone. More could not be measured: two are what the machines of docs/performance.md have.
 _CORES_TOGETHER = 2
 
@@ -86,7 +84,7 @@ class EmbeddedClassifier(BatchingClassifier):
             self._compute_batch([text])
 
     def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], cores: int) -> Scores:
-        """Return logits (rows, labels) and embeddings (rows, hidden size)."""
+        """Return logits (rows, labels) and embeddings (rows, hidden size), computed on so many cores."""
         logits, embeddings = self._sessions[cores].run(["logits", "embedding"], {"input_ids": ids, "attention_mask": mask})
         return logits, embeddings
 
@@ -100,7 +98,7 @@ def load_embedded(manifest: Manifest, settings: Settings, metrics: Metrics) -> E
     return EmbeddedClassifier(
         manifest,
         threads=settings.threads,
-        max_batch_tokens=settings.max_batch_tokens or _BATCH_TOKENS,
+        max_batch_tokens=settings.batch_tokens,
         max_queued_texts=settings.max_queued_texts,
         metrics=metrics,
     )
@@ -110,9 +108,9 @@ def _load_session(manifest: Manifest, cores: int) -> onnxruntime.InferenceSessio
     """Return a session that any number of threads may call: each computes in the thread that calls it, and on `cores - 1` others."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores
+    options.inter_op_num_threads = 1
     # A thread that spins between two layers takes the core from the next text (docs/log.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(manifest.model_path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's exceptions share no public root

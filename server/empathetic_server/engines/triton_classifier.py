@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 _MAX_BATCH_TEXTS = 64
 # Batches that an address gets beyond those that its instances compute, so that none of them waits for the next one's journey.
 _BATCHES_AHEAD = 1
-# In a batch, where nothing else is set: smaller ones cost a tenth of the throughput, for the way there and back (docs/log.md).
-BATCH_TOKENS = 256
 _PROBE_SECONDS = 1.0
 # One probe may be late on a busy machine; two in a row are not.
 _FAILURES_TO_LEAVE = 2
