@@ -185,11 +185,11 @@ class BatchingClassifier:
             [request], [text] = batch.requests, batch.texts
             _call_soon(request, _settle, request, InternalError(f"the model failed on input[{text.index}]"))
             return []
-        self._deliver(batch.texts, outcome)
         self._metrics.batch_seconds.observe(batch.padded - batch.started)
         self._metrics.compute_seconds.observe(finished - batch.padded)
         self._metrics.batch_texts.observe(len(batch.texts))
         self._metrics.batch_padding_ratio.observe(1.0 - sum(text.length for text in batch.texts) / batch.ids.size)
+        self._deliver(batch.texts, outcome)
         return []
 
     def _count(self, requests: Sequence[Request], now: float, change: int) -> None:
