@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from ..live import LiveSessions
 from ..quotas import Caller, Quotas
 from ..session_ids import belongs_to
 from ..sessions.protocols import Message
-from .context import error_response
+from .context import error_response, new_request_id
 
 # What operators, load balancers and anybody in need may read; everything under this prefix needs a key, where there are keys.
 _GUARDED = "/v1/"
@@ -168,7 +167,7 @@ def _is_turn(method: str, path: str) -> bool:
 
 async def _refuse(error: EmpatheticError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the contract's error; a WebSocket is refused before it is accepted."""
-    request_id = scope.get("state", {}).get("request_id") or uuid.uuid4().hex
+    request_id = scope.get("state", {}).get("request_id") or new_request_id(scope)
     response = error_response(error, request_id)
     if scope["type"] == "websocket":
         await WebSocket(scope, receive, send).send_denial_response(response)

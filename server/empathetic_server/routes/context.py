@@ -83,7 +83,7 @@ class RequestContext:
         except SlowReader:
             logger.info("the client reads too slowly; its answer was cut off")
             raise  # the answer has begun: only closing the connection can tell the client
-        except Exception:
+        except Exception:  # a defect of ours: it is logged, who asked is told, and the server goes on
             logger.exception("a request failed")
             if status:
                 raise  # the answer has begun: only closing the connection can tell the client
@@ -151,13 +151,13 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) ->
         ClientDisconnect: the client left; nobody reads an answer.
     """
     answering = asyncio.current_task()
+    assert answering is not None  # noqa: S101  # a coroutine runs in a task
     has_left = False
 
     async def watch() -> None:
         nonlocal has_left
         await disconnected(request.receive)
         has_left = True
-        assert answering is not None  # noqa: S101  # a coroutine runs in a task
         answering.cancel()
 
     watching = asyncio.ensure_future(watch())
