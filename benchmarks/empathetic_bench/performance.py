@@ -130,7 +130,7 @@ def _loop_delay(results: Results) -> list[float] | None:
 
 _SOURCES = ("chat", "classifier", "gpu", "quality", "sockets", "stop")
 
-# As design/targets.md, in its order.
+# The design's targets in its order; the chat's second row explains the first.
 GOALS = (
     Goal("micro F1 on test, int8 model", 0.600, _field("quality", "rules", "per_label", "micro_f1", "value"), digits=3),
     Goal("macro F1 on test, int8 model", 0.540, _field("quality", "rules", "per_label", "macro_f1", "value"), digits=3),

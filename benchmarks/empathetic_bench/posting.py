@@ -1,6 +1,7 @@
 """An HTTP client for load: one request at a time on each connection, kept open, and as little Python as that takes.
 
-It shares the cores with what it asks, so its time is taken from the server's: about 0.1 ms a request instead of 0.3 of aiohttp's.
+It shares the cores with what it asks, so its time is taken from the server's: 0.10 ms a request where aiohttp takes 0.25 to 0.32
+(docs/profiling.md).
 """
 
 from __future__ import annotations
