@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from empathetic_server.engines.batch_queue import CALL_TOKENS, BatchQueue, Ticket
+from empathetic_server.engines.protocols import Priority
 from empathetic_server.errors import BackendUnavailable, Overloaded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,8 +152,8 @@ def test_closing_wakes_a_waiting_compute_thread() -> None:
     st.data(),
 )
 def test_every_text_is_served_once_and_every_batch_is_within_bounds(
-    tickets: list, budget: int, rows: int | None, data: st.DataObject
-) -> None:  # type: ignore[type-arg]
+    tickets: list[tuple[list[int], Priority]], budget: int, rows: int | None, data: st.DataObject
+) -> None:
     waiting: BatchQueue[int] = BatchQueue(10_000, budget, max_batch_texts=rows)
     admitted = [Ticket(number, lengths, priority) for number, (lengths, priority) in enumerate(tickets)]
     for ticket in admitted:
